@@ -1,0 +1,133 @@
+package control
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/epic-swf/testbed/swf"
+)
+
+// Encode writes the command as ASCII JSON: ActiveMQ Classic mangles UTF-8
+// sequences of four bytes, and a signature covers exact bytes.
+func (c *Command) Encode() ([]byte, error) {
+	b, err := json.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("encode command: %w", err)
+	}
+	b = asciiJSON(b)
+	if len(b) > MaxBody {
+		return nil, swf.E(swf.CodeInvalidArgument, fmt.Sprintf("the command is %d bytes long, %d are allowed", len(b), MaxBody), "send fewer or shorter parameters")
+	}
+	return b, nil
+}
+
+// DecodeCommand reads a command. Unknown fields are ignored, trailing data
+// and a body over MaxBody are not.
+func DecodeCommand(body []byte) (Command, error) {
+	var c Command
+	if err := decode(body, &c); err != nil {
+		return Command{}, err
+	}
+	return c, nil
+}
+
+// Encode writes the reply as ASCII JSON of at most MaxBody bytes, cutting log
+// tails, from the front, until it fits.
+func (r Reply) Encode() ([]byte, error) {
+	for keep := 2048; ; keep /= 2 {
+		b, err := json.Marshal(r)
+		if err != nil {
+			return nil, fmt.Errorf("encode reply: %w", err)
+		}
+		b = asciiJSON(b)
+		if len(b) <= MaxBody {
+			return b, nil
+		}
+		if keep == 0 {
+			return nil, fmt.Errorf("a reply of %d bytes does not fit into %d", len(b), MaxBody)
+		}
+		r = r.cut(keep)
+	}
+}
+
+// cut returns a copy whose long texts keep their last n bytes.
+func (r Reply) cut(n int) Reply {
+	programs := make([]swf.Program, len(r.Programs))
+	for i, p := range r.Programs {
+		p.LogTail = tail(p.LogTail, n)
+		programs[i] = p
+	}
+	r.Programs = programs
+	r.Text = tail(r.Text, 16*n)
+	if r.Of != nil {
+		of := r.Of.cut(n)
+		r.Of = &of
+	}
+	return r
+}
+
+// tail returns the last n bytes of s, beginning at a whole character.
+func tail(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	s = s[len(s)-n:]
+	for len(s) > 0 && !utf8.RuneStart(s[0]) {
+		s = s[1:]
+	}
+	return s
+}
+
+// DecodeReply reads a reply under the same rules as DecodeCommand.
+func DecodeReply(body []byte) (Reply, error) {
+	var r Reply
+	if err := decode(body, &r); err != nil {
+		return Reply{}, err
+	}
+	return r, nil
+}
+
+func decode(body []byte, into any) error {
+	if len(body) > MaxBody {
+		return swf.E(swf.CodeInvalidArgument, fmt.Sprintf("the message is %d bytes long, %d are allowed", len(body), MaxBody), "send less")
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	if err := dec.Decode(into); err != nil {
+		return swf.E(swf.CodeInvalidArgument, "the message is not the JSON object it should be", "see docs/protocol.md for its fields").Because(err)
+	}
+	if dec.More() {
+		return swf.E(swf.CodeInvalidArgument, "there is data behind the JSON object", "send one object in one message")
+	}
+	return nil
+}
+
+// asciiJSON rewrites JSON so that every byte is ASCII. Outside of strings JSON
+// is ASCII already, so escaping each other rune is always right.
+func asciiJSON(b []byte) []byte {
+	ascii := true
+	for _, c := range b {
+		if c >= utf8.RuneSelf || c == 0x7f {
+			ascii = false
+			break
+		}
+	}
+	if ascii {
+		return b
+	}
+	out := make([]byte, 0, len(b)+len(b)/4)
+	for _, r := range string(b) {
+		switch {
+		case r < 0x7f:
+			out = append(out, byte(r))
+		case r > 0xffff:
+			hi, lo := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, hi, lo)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+	}
+	return out
+}
