@@ -1,0 +1,45 @@
+# The testbed's commands. "make demo" and "make test" install what they need
+# and this machine lacks (scripts/setup.sh says what and where).
+
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  := -s -w -X github.com/epic-swf/testbed/swf.Version=$(VERSION)
+PROGRAMS := testbed swf-mcp agent-manager swf-agent
+FUZZTIME ?= 10m
+
+.PHONY: build demo test lint fuzz clean help
+.DEFAULT_GOAL := build
+
+build: ## static, stripped programs in bin/
+	scripts/setup.sh build
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ $(PROGRAMS:%=./cmd/%)
+
+demo: ## an MCP client starts agents, runs a workflow and stops them, for real
+	scripts/setup.sh demo
+	$(MAKE) --no-print-directory build
+	scripts/setup.sh demo bin/testbed demo
+
+test: ## every test, with the race detector
+	scripts/setup.sh test
+	scripts/setup.sh test go run ./scripts/gotest -timeout 15m ./...
+
+lint: ## gofmt, go vet, staticcheck, and shellcheck where there is one
+	scripts/setup.sh build
+	@unformatted=$$(find . -name '*.go' -not -path './.cache/*' -exec "$$(go env GOROOT)/bin/gofmt" -l {} +); \
+	if [ -n "$$unformatted" ]; then \
+		echo "error: not formatted:" $$unformatted >&2; \
+		echo "hint: gofmt -w" $$unformatted >&2; \
+		exit 1; \
+	fi
+	go vet ./...
+	go tool staticcheck ./...
+	@if command -v shellcheck >/dev/null 2>&1; then shellcheck scripts/*.sh .ci/run; fi
+
+fuzz: ## every fuzz target for FUZZTIME (10m) each
+	scripts/setup.sh build
+	scripts/fuzz.sh $(FUZZTIME)
+
+clean: ## what was built and installed here (bin/ and .cache/)
+	rm -rf bin .cache
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile

@@ -1,0 +1,262 @@
+#!/bin/sh
+# setup.sh PURPOSE [COMMAND...]: install what PURPOSE needs and this machine
+# lacks, then run COMMAND with the tools in its environment.
+#
+#   build  certificates, for Go's module downloads
+#   demo   build, and supervisord
+#   test   demo, and a C compiler (go test -race), ActiveMQ Classic, Node 22
+#          and the official MCP clients; of these, a missing one makes its
+#          tests skip, or, where CI is set, fails here
+#
+# Packages come from the machine's package manager, as root or by "sudo -n",
+# which never asks for a password. Where that is impossible, supervisord goes
+# into a Python environment under .cache/. Nothing else outside .cache/ is
+# touched, no service is left running, and with everything in place there is
+# no network access and nothing to wait for.
+#
+# COMMAND sees SWF_SUPERVISORD (path of the program) and, for tests,
+# SWF_TEST_NODE (Node 22.19 or later) and SWF_TEST_NODE_MODULES.
+set -eu
+
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+cache=${SWF_SETUP_CACHE:-$root/.cache}
+venv=$cache/venv
+node=$cache/node
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+die() { # MESSAGE HINT
+	printf 'error: %s\nhint: %s\n' "$1" "$2" >&2
+	exit 1
+}
+
+# lacking says what cannot be had: an error in CI, a note for a person.
+lacking() { # WHAT CONSEQUENCE HINT
+	[ -z "${CI:-}" ] || die "$1 could not be installed" "$3"
+	say "$1 could not be installed: $2 ($3)"
+}
+
+# as_root runs a command as root, or fails without asking anybody.
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	elif have sudo && sudo -n true 2>/dev/null; then
+		sudo -n "$@"
+	else
+		return 1
+	fi
+}
+
+# quietly keeps a command's output to itself unless the command fails.
+quietly() {
+	mkdir -p "$cache"
+	if "$@" >"$cache/setup.log" 2>&1; then return 0; fi
+	say "failed: $*"
+	tail -n 5 "$cache/setup.log" >&2
+	return 1
+}
+
+manager() {
+	for m in apt-get dnf apk pacman zypper brew; do
+		if have "$m"; then
+			echo "$m"
+			return
+		fi
+	done
+}
+
+# packages installs by the machine's package manager.
+packages() { # PACKAGE...
+	m=$(manager)
+	[ -n "$m" ] || return 1
+	[ "$m" = brew ] || as_root true || return 1
+	say "installing $* by $m"
+	case $m in
+	apt-get) debian_packages "$@" ;;
+	dnf) quietly as_root dnf install -y -q "$@" ;;
+	apk) quietly as_root apk add --no-progress "$@" ;;
+	pacman) quietly as_root pacman -S --noconfirm --needed "$@" ;;
+	zypper) quietly as_root zypper --non-interactive install "$@" ;;
+	brew) quietly brew install "$@" ;;
+	esac
+}
+
+# debian_packages installs by apt-get. Debian's packages start their services;
+# we want the programs only, so a policy against starting stands meanwhile.
+debian_packages() {
+	policy=/usr/sbin/policy-rc.d
+	ours=
+	if [ ! -e "$policy" ]; then
+		ours=yes
+		trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
+		trap 'exit 130' INT TERM
+		as_root sh -c "printf '#!/bin/sh\\nexit 101\\n' >$policy && chmod 755 $policy" || :
+	fi
+	status=0
+	# Lists may be missing (a container image) or too old to be served.
+	if ! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1; then debian_update; fi
+	if ! debian_install "$@"; then
+		debian_update
+		debian_install "$@" || status=1
+	fi
+	if [ -n "$ours" ]; then
+		as_root rm -f "$policy"
+		trap - EXIT INT TERM
+	fi
+	return "$status"
+}
+
+debian_update() {
+	quietly as_root apt-get -q -o DPkg::Lock::Timeout=120 update || :
+}
+
+debian_install() { # PACKAGE...
+	quietly as_root env DEBIAN_FRONTEND=noninteractive \
+		apt-get -y -q -o DPkg::Lock::Timeout=120 --no-install-recommends install "$@"
+}
+
+need_certificates() {
+	[ -z "${SSL_CERT_FILE:-}${SSL_CERT_DIR:-}" ] || return 0
+	for f in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt \
+		/etc/ssl/ca-bundle.pem /etc/pki/tls/cacert.pem /etc/ssl/cert.pem \
+		/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem; do
+		[ ! -s "$f" ] || return 0
+	done
+	packages ca-certificates ||
+		say "no CA certificates found: Go may fail to download modules (install ca-certificates)"
+}
+
+supervisord_path() {
+	if [ -n "${SWF_SUPERVISORD:-}" ]; then
+		have "$SWF_SUPERVISORD" ||
+			die "SWF_SUPERVISORD=$SWF_SUPERVISORD is not a program" "correct it or unset it"
+		command -v "$SWF_SUPERVISORD"
+	elif have supervisord; then
+		command -v supervisord
+	elif [ -x "$venv/bin/supervisord" ]; then
+		echo "$venv/bin/supervisord"
+	else
+		return 1
+	fi
+}
+
+need_supervisord() {
+	supervisord_path >/dev/null && return 0
+	if packages supervisor && have supervisord; then
+		# Debian also makes a service of it, which nobody asked for.
+		if have update-rc.d; then as_root update-rc.d supervisor disable >/dev/null 2>&1 || :; fi
+		return 0
+	fi
+	python_supervisord && return 0
+	die "supervisord is missing and could not be installed" \
+		"install it (package supervisor, or: python3 -m pip install supervisor) or set SWF_SUPERVISORD to its path"
+}
+
+python_supervisord() {
+	want=supervisor==4.3.0
+	if ! have python3; then
+		case $(manager) in
+		pacman) packages python ;;
+		*) packages python3 ;;
+		esac || return 1
+	fi
+	say "installing $want into $venv"
+	mkdir -p "$cache"
+	rm -rf "$venv"
+	if quietly python3 -m venv "$venv" && quietly "$venv/bin/python" -m pip install -q "$want"; then
+		return 0
+	fi
+	# Debian keeps venv in a package of its own; a pip or uv may do as well.
+	rm -rf "$venv"
+	if [ "$(manager)" = apt-get ] && packages python3-venv &&
+		quietly python3 -m venv "$venv" && quietly "$venv/bin/python" -m pip install -q "$want"; then
+		return 0
+	fi
+	rm -rf "$venv"
+	if have uv && quietly uv venv -q "$venv" && quietly uv pip install -q --python "$venv/bin/python" "$want"; then
+		return 0
+	fi
+	rm -rf "$venv"
+	return 1
+}
+
+need_compiler() {
+	{ have gcc || have clang || have cc; } && [ -e /usr/include/stdlib.h ] && return 0
+	[ "$(uname -s)" = Darwin ] && have cc && return 0
+	case $(manager) in
+	apt-get) packages gcc libc6-dev ;;
+	apk) packages gcc musl-dev ;;
+	dnf) packages gcc glibc-devel ;;
+	*) packages gcc ;;
+	esac || lacking "a C compiler" "tests run without the race detector" "install gcc and the C library's headers"
+}
+
+need_activemq() {
+	jar=/usr/share/activemq/bin/activemq.jar
+	[ -e "$jar" ] && have java && return 0
+	if [ "$(manager)" = apt-get ] && packages activemq default-jre-headless && [ -e "$jar" ] && have java; then
+		return 0
+	fi
+	lacking "ActiveMQ Classic" "its tests are skipped" "on Debian: apt-get install activemq default-jre-headless"
+}
+
+# node_path prints a Node of at least 22.19, which the MCP Inspector needs.
+node_path() {
+	for n in "${SWF_TEST_NODE:-}" "$node"/node_modules/node-linux-*/bin/node "$(command -v node || :)"; do
+		if [ -x "$n" ] && "$n" -e 'const [a, b] = process.versions.node.split(".").map(Number)
+			process.exit(a > 22 || (a == 22 && b >= 19) ? 0 : 1)' 2>/dev/null; then
+			echo "$n"
+			return 0
+		fi
+	done
+	return 1
+}
+
+need_mcp_clients() {
+	lock=$root/scripts/node/package-lock.json
+	cmp -s "$lock" "$node/installed.json" && return 0
+	hint="install npm and Node 22, then repeat"
+	if ! have npm && ! packages npm; then
+		lacking "npm" "tests with the official MCP clients are skipped" "$hint"
+		return 0
+	fi
+	say "installing the official MCP clients into $node"
+	rm -rf "$node"
+	mkdir -p "$node"
+	cp "$root/scripts/node/package.json" "$lock" "$node/"
+	# --ignore-scripts: nothing that was downloaded runs before a test asks for it.
+	if (cd "$node" && quietly npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) && node_path >/dev/null; then
+		cp "$lock" "$node/installed.json"
+		return 0
+	fi
+	rm -rf "$node"
+	lacking "Node 22 with the MCP clients" "their tests are skipped" "$hint"
+}
+
+have go || die "go is missing" "install Go (the version that go.mod names, or later) from go.dev/dl and put it in PATH"
+[ "$#" -gt 0 ] || die "no purpose given" "scripts/setup.sh build|demo|test [COMMAND...]"
+purpose=$1
+shift
+case $purpose in
+build) need_certificates ;;
+demo)
+	need_certificates
+	need_supervisord
+	;;
+test)
+	need_certificates
+	need_supervisord
+	need_compiler
+	need_activemq
+	need_mcp_clients
+	;;
+*) die "unknown purpose $purpose" "one of: build, demo, test" ;;
+esac
+[ "$#" -gt 0 ] || exit 0
+
+if path=$(supervisord_path); then export SWF_SUPERVISORD="$path"; fi
+if [ "$purpose" = test ] && path=$(node_path) && [ -e "$node/installed.json" ]; then
+	export SWF_TEST_NODE="$path" SWF_TEST_NODE_MODULES="$node/node_modules"
+fi
+exec "$@"
