@@ -29,7 +29,8 @@ type Claim struct {
 // Runs is the folder of claims. Safe for use by several processes.
 type Runs struct{ Dir string }
 
-const endedSuffix = ".ended"
+// endedSuffix has a character that no command id has.
+const endedSuffix = "+ended"
 
 // Claim tries to make c the claim of its command. It returns the claim that
 // stands and whether it is c.
@@ -123,7 +124,8 @@ func (r Runs) Open() ([]Claim, error) {
 	return open, nil
 }
 
-// Sweep removes claims older than before, ended ones and withdrawn ones.
+// Sweep removes everything that was written before that time; callers choose
+// one that no running execution can reach back to.
 func (r Runs) Sweep(before time.Time) error {
 	entries, err := os.ReadDir(r.Dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -129,6 +129,21 @@ func (c *Command) Check() error {
 	return nil
 }
 
+// Complete fills in what a sender may leave out: the id, the times, and the
+// stamp that Python receivers read.
+func (c *Command) Complete(now time.Time) {
+	if c.ID == "" {
+		c.ID = NewID()
+	}
+	if c.IssuedAt.IsZero() {
+		c.IssuedAt = now
+	}
+	if c.ExpiresAt.IsZero() {
+		c.ExpiresAt = c.IssuedAt.Add(TTL)
+	}
+	c.Timestamp = c.IssuedAt.UTC().Format("2006-01-02T15:04:05.000000")
+}
+
 func clip(s string, n int) string {
 	if len(s) > n {
 		return s[:n]

@@ -1,0 +1,260 @@
+package control
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/epic-swf/testbed/amq"
+	"github.com/epic-swf/testbed/swf"
+)
+
+// Bus is what a Client needs of the broker; *amq.Conn is one.
+type Bus interface {
+	Publish(ctx context.Context, m amq.Message) error
+	Subscribe(destination string, o amq.SubscribeOptions, h func(context.Context, *amq.Delivery)) *amq.Subscription
+}
+
+// ClientOptions say whom a Client asks and how.
+type ClientOptions struct {
+	Bus    Bus
+	Key    func(username string) Key    // the addressed user's key; a zero Key sends and accepts unsigned
+	Queue  func(username string) string // default ControlQueue
+	Source string                       // who sends, for logs: "mcp", "cli"
+	Log    *slog.Logger
+}
+
+// Client publishes commands and waits for their outcomes. One Client has one
+// private reply queue, subscribed at its first command. Safe for concurrent
+// use.
+type Client struct {
+	o       ClientOptions
+	replyTo string
+
+	mu      sync.Mutex
+	sub     *amq.Subscription
+	waiting map[string]map[*call]struct{} // by command id
+}
+
+// call is one Ask under way.
+type call struct {
+	key     Key
+	replies chan Reply
+}
+
+// NewClient returns a Client that has not touched the broker yet.
+func NewClient(o ClientOptions) *Client {
+	if o.Queue == nil {
+		o.Queue = swf.ControlQueue
+	}
+	if o.Key == nil {
+		o.Key = func(string) Key { return Key{} }
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	k := NewKey() // 128 random bits of it name the queue
+	return &Client{o: o, replyTo: swf.ReplyPrefix + hex.EncodeToString(k.Secret[:16]), waiting: make(map[string]map[*call]struct{})}
+}
+
+// Close ends the subscription to the reply queue.
+func (c *Client) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sub != nil {
+		c.sub.Close()
+	}
+}
+
+// NewID returns a fresh command id (UUIDv7: ids sort by time).
+func NewID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// KeyedID turns a caller's idempotency key into a command id that nobody else
+// can hit upon (design, rule 1).
+func KeyedID(principal, target, key string) string {
+	sum := sha256.Sum256([]byte(principal + "\n" + target + "\n" + key))
+	return "k-" + hex.EncodeToString(sum[:])[:32]
+}
+
+// Ask publishes the command, again after 1, 2, 4, 8 and 16 s until something
+// verified comes back, and waits for the outcome. progress, if not nil, sees
+// accepted and progress replies, one at a time.
+//
+// When ctx ends first the command goes on: Ask then returns a Reply with
+// Outcome Pending and the command id, and no error. An error means that the
+// command was never published (broker_unavailable) or could not be
+// (invalid_argument).
+func (c *Client) Ask(ctx context.Context, cmd Command, progress func(Reply)) (Reply, error) {
+	cmd.Complete(time.Now())
+	cmd.ReplyTo = c.replyTo
+	if cmd.Source == "" {
+		cmd.Source = c.o.Source
+	}
+	if err := cmd.Check(); err != nil {
+		return Reply{}, err
+	}
+	body, err := cmd.Encode()
+	if err != nil {
+		return Reply{}, err
+	}
+	if err := c.subscribe(ctx); err != nil {
+		return Reply{}, err
+	}
+	w := &call{key: c.o.Key(cmd.Username), replies: make(chan Reply, 64)}
+	c.enter(cmd.ID, w)
+	defer c.leave(cmd.ID, w)
+	return c.exchange(ctx, &cmd, c.message(&cmd, w.key, body), w, progress)
+}
+
+// Ping asks the user's manager whether it is alive and waits at most until
+// ctx ends; no_manager is the error when nothing verified came.
+func (c *Client) Ping(ctx context.Context, username string) (Pong, error) {
+	r, err := c.Ask(ctx, Command{Verb: Ping, Username: username}, nil)
+	if err != nil {
+		return Pong{}, err
+	}
+	if r.Pong == nil {
+		return Pong{}, swf.E(swf.CodeNoManager, fmt.Sprintf("no agent manager of %s answered", username),
+			"start it on that user's host: testbed agent-manager")
+	}
+	return *r.Pong, nil
+}
+
+func (c *Client) message(cmd *Command, key Key, body []byte) amq.Message {
+	h := map[string]string{
+		"correlation-id": cmd.ID,
+		"reply-to":       cmd.ReplyTo,
+		"expires":        fmt.Sprint(cmd.ExpiresAt.Add(BrokerSlop).UnixMilli()),
+		"persistent":     fmt.Sprint(cmd.Verb.Effect()),
+	}
+	if !cmd.Verb.Effect() {
+		h["expires"] = fmt.Sprint(cmd.ExpiresAt.UnixMilli())
+	}
+	if !key.IsZero() {
+		h[SignatureHeader] = key.Sign(DomainCommand, body)
+	}
+	return amq.Message{Destination: c.o.Queue(cmd.Username), Headers: h, Body: body}
+}
+
+// exchange publishes and listens until the outcome, the end of ctx, or the
+// moment after which publishing is forbidden.
+func (c *Client) exchange(ctx context.Context, cmd *Command, m amq.Message, w *call, progress func(Reply)) (Reply, error) {
+	if err := c.publish(ctx, cmd, m); err != nil {
+		return Reply{}, err
+	}
+	pause := time.Second
+	again := time.NewTimer(pause)
+	defer again.Stop()
+	heard := false
+	for {
+		select {
+		case r := <-w.replies:
+			heard = true
+			if r.Kind == Final {
+				return r, nil
+			}
+			if progress != nil {
+				progress(r)
+			}
+		case <-again.C:
+			if heard || pause > 16*time.Second || !time.Now().Before(cmd.ExpiresAt) {
+				continue
+			}
+			if err := c.publish(ctx, cmd, m); err != nil {
+				c.o.Log.Warn("could not repeat a command", "command_id", cmd.ID, "err", err)
+			}
+			pause *= 2
+			again.Reset(pause)
+		case <-ctx.Done():
+			return Reply{CommandID: cmd.ID, Kind: Final, Outcome: Pending}, nil
+		}
+	}
+}
+
+// publish waits for a link only as long as the command may still begin.
+func (c *Client) publish(ctx context.Context, cmd *Command, m amq.Message) error {
+	ctx, cancel := context.WithDeadline(ctx, cmd.ExpiresAt)
+	defer cancel()
+	if err := c.o.Bus.Publish(ctx, m); err != nil {
+		return brokerUnavailable(err)
+	}
+	return nil
+}
+
+func brokerUnavailable(err error) error {
+	return swf.E(swf.CodeBrokerUnavailable, "the message broker cannot be reached, so nothing was sent",
+		"check that the broker runs and that ACTIVEMQ_HOST and ACTIVEMQ_PORT name it; then try again").Because(err)
+}
+
+// subscribe takes the reply queue before the first command goes out.
+func (c *Client) subscribe(ctx context.Context) error {
+	c.mu.Lock()
+	if c.sub == nil {
+		c.sub = c.o.Bus.Subscribe(c.replyTo, amq.SubscribeOptions{AutoAck: true, Prefetch: 100}, c.receive)
+	}
+	ready := c.sub.Ready()
+	c.mu.Unlock()
+	select {
+	case <-ready:
+		return nil
+	case <-ctx.Done():
+		return brokerUnavailable(context.Cause(ctx))
+	}
+}
+
+// receive hands a verified reply to every call that waits for its command.
+func (c *Client) receive(_ context.Context, d *amq.Delivery) {
+	r, err := DecodeReply(d.Body)
+	if err != nil {
+		c.o.Log.Warn("dropped a reply that cannot be read", "err", err)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for w := range c.waiting[r.CommandID] {
+		if !w.key.IsZero() {
+			if err := w.key.Verify(DomainReply, d.Headers[SignatureHeader], d.Body); err != nil {
+				c.o.Log.Warn("dropped a forged reply", "command_id", r.CommandID, "err", err)
+				continue
+			}
+		}
+		select {
+		case w.replies <- r:
+		default: // only progress can pile up so; the outcome must get through
+			if r.Kind == Final {
+				<-w.replies
+				w.replies <- r
+			}
+		}
+	}
+}
+
+func (c *Client) enter(id string, w *call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting[id] == nil {
+		c.waiting[id] = make(map[*call]struct{})
+	}
+	c.waiting[id][w] = struct{}{}
+}
+
+func (c *Client) leave(id string, w *call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.waiting[id], w)
+	if len(c.waiting[id]) == 0 {
+		delete(c.waiting, id)
+	}
+}
+
+// Unreachable reports whether err says that nothing was published.
+func Unreachable(err error) bool {
+	return swf.IsCode(err, swf.CodeBrokerUnavailable) || errors.Is(err, context.DeadlineExceeded)
+}
