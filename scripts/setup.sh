@@ -134,7 +134,7 @@ supervisord_path() {
 		command -v "$SWF_SUPERVISORD"
 	elif have supervisord; then
 		command -v supervisord
-	elif [ -x "$venv/bin/supervisord" ]; then
+	elif [ -x "$venv/bin/python" ] && [ -x "$venv/bin/supervisord" ]; then
 		echo "$venv/bin/supervisord"
 	else
 		return 1
@@ -150,7 +150,7 @@ need_supervisord() {
 	fi
 	python_supervisord && return 0
 	die "supervisord is missing and could not be installed" \
-		"install it (package supervisor, or: python3 -m pip install supervisor) or set SWF_SUPERVISORD to its path"
+		"install the package supervisor, or Python with venv (Debian: python3-venv), and repeat; or set SWF_SUPERVISORD to its path"
 }
 
 python_supervisord() {
@@ -162,28 +162,37 @@ python_supervisord() {
 		esac || return 1
 	fi
 	say "installing $want into $venv"
-	mkdir -p "$cache"
-	rm -rf "$venv"
-	if quietly python3 -m venv "$venv" && quietly "$venv/bin/python" -m pip install -q "$want"; then
-		return 0
-	fi
-	# Debian keeps venv in a package of its own; a pip or uv may do as well.
-	rm -rf "$venv"
-	if [ "$(manager)" = apt-get ] && packages python3-venv &&
-		quietly python3 -m venv "$venv" && quietly "$venv/bin/python" -m pip install -q "$want"; then
-		return 0
-	fi
-	rm -rf "$venv"
-	if have uv && quietly uv venv -q "$venv" && quietly uv pip install -q --python "$venv/bin/python" "$want"; then
-		return 0
-	fi
+	for way in with_venv with_pip with_uv with_debian_venv; do
+		rm -rf "$venv"
+		if "$way" "$want"; then return 0; fi
+	done
 	rm -rf "$venv"
 	return 1
 }
 
+with_venv() { # REQUIREMENT
+	quietly python3 -m venv "$venv" && quietly "$venv/bin/python" -m pip install -q "$1"
+}
+
+# with_pip is for a Python that has pip, but not the ensurepip that venv wants.
+with_pip() { # REQUIREMENT
+	python3 -m pip --version >/dev/null 2>&1 || return 1
+	quietly python3 -m venv --without-pip "$venv" &&
+		quietly python3 -m pip --python "$venv/bin/python" install -q "$1"
+}
+
+with_uv() { # REQUIREMENT
+	have uv || return 1
+	quietly uv venv -q "$venv" && quietly uv pip install -q --python "$venv/bin/python" "$1"
+}
+
+with_debian_venv() { # REQUIREMENT
+	[ "$(manager)" = apt-get ] && packages python3-venv && with_venv "$1"
+}
+
 need_compiler() {
-	{ have gcc || have clang || have cc; } && [ -e /usr/include/stdlib.h ] && return 0
-	[ "$(uname -s)" = Darwin ] && have cc && return 0
+	cc=$(go env CC)
+	have "${cc%% *}" && [ -e /usr/include/stdlib.h ] && return 0
 	case $(manager) in
 	apt-get) packages gcc libc6-dev ;;
 	apk) packages gcc musl-dev ;;
