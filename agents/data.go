@@ -1,0 +1,198 @@
+package agents
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/epic-swf/testbed/swf"
+)
+
+// Limits of the data agent.
+const (
+	workSize    = 10_000                 // messages taken off the bus and not yet worked on
+	registering = 2 * time.Second        // how long stf_ready waits for the file's registration
+	publishing  = 5 * time.Second        // how long a message waits for the broker
+	drainTime   = 300 * time.Millisecond // at the end: for messages already taken
+)
+
+// Data is the data agent of the contract's section 7.4: it registers runs and
+// STF files with the monitor and announces each file with stf_ready.
+//
+// Messages are worked on in order by one goroutine, calls to the monitor are
+// made in order by another, and neither makes the bus wait. With the monitor
+// down files are still announced; their registration follows.
+type Data struct {
+	base *Base
+	work chan swf.Message
+	recs recorder
+
+	// What follows belongs to the working goroutine.
+	active map[string]int // files of each run under way, by run number
+	done   int            // files announced
+}
+
+// NewData returns a data agent; Run makes it one.
+func NewData(o Options) (*Data, error) {
+	b, err := New("DATA", o)
+	if err != nil {
+		return nil, err
+	}
+	return &Data{
+		base: b, work: make(chan swf.Message, workSize), active: make(map[string]int),
+		recs: recorder{monitor: o.Monitor, log: b.Log(), ids: make(map[int64]int64), by: b.Name},
+	}, nil
+}
+
+// Run works until ctx ends, and returns nil within about a second of that.
+func (d *Data) Run(ctx context.Context) error { return d.base.Run(ctx, d.serve) }
+
+func (d *Data) serve(ctx context.Context) error {
+	sub := d.base.Listen(swf.TopicWorkflow, d.receive)
+	defer sub.Close()
+	select {
+	case <-sub.Ready():
+		d.base.SetState(swf.OpReady)
+	case <-ctx.Done():
+		return nil
+	}
+	for {
+		select {
+		case m := <-d.work:
+			d.handle(ctx, m)
+		case <-ctx.Done():
+			sub.Close()
+			d.drain(ctx)
+			return nil
+		}
+	}
+}
+
+// receive is called by the bus and must not wait for anything.
+func (d *Data) receive(_ context.Context, m swf.Message) {
+	switch m.Type() {
+	case swf.MsgRunImminent, swf.MsgStartRun, swf.MsgSTFGen, swf.MsgEndRun:
+	default:
+		return // everything else on the topic is for others, or our own
+	}
+	select {
+	case d.work <- m:
+	default:
+		d.base.Log().Error("dropped a message: too many wait", "msg_type", m.Type(), "run_id", runID(m))
+	}
+}
+
+func (d *Data) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	for ctx.Err() == nil {
+		select {
+		case m := <-d.work:
+			d.handle(ctx, m)
+		default:
+			return
+		}
+	}
+}
+
+func (d *Data) handle(ctx context.Context, m swf.Message) {
+	run := runID(m)
+	number, err := strconv.ParseInt(run, 10, 64)
+	if err != nil || number <= 0 {
+		d.base.Log().Warn("ignored a message without a run number", "msg_type", m.Type(), "run_id", run)
+		return
+	}
+	d.base.SetContext(m.ExecutionID(), run)
+	switch m.Type() {
+	case swf.MsgRunImminent:
+		d.active[run] = 0
+		d.base.Log().Info("run imminent")
+		d.base.Outbox().Add("register run "+run, func(ctx context.Context) error { return d.recs.openRun(ctx, number, m) })
+	case swf.MsgStartRun:
+		d.base.Log().Info("run started")
+		d.tell()
+	case swf.MsgSTFGen:
+		d.file(ctx, number, m)
+	case swf.MsgEndRun:
+		d.end(number, m)
+	}
+}
+
+// file registers one STF file, announces it, and marks it as processed.
+func (d *Data) file(ctx context.Context, number int64, m swf.Message) {
+	name := text(m, "filename")
+	if name == "" {
+		d.base.Log().Warn("ignored stf_gen without a filename")
+		return
+	}
+	d.active[runID(m)]++
+	f := &stfFile{number: number, name: name, message: m, announced: d.base.Name()}
+	out := d.base.Outbox()
+	registered := out.Add("register "+name, func(ctx context.Context) error { return d.recs.register(ctx, f) })
+	// Whoever hears stf_ready may look the file up, so it waits a little for
+	// the registration, but a silent monitor does not hold the data up.
+	waiting, cancel := context.WithTimeout(ctx, registering)
+	out.Wait(waiting, registered)
+	cancel()
+	sending, cancel := context.WithTimeout(ctx, publishing)
+	defer cancel()
+	if err := d.base.Send(sending, swf.TopicWorkflow, ready(m, d.base.Name())); err != nil {
+		d.base.Log().Error("could not announce an STF file", "filename", name, "err", err)
+		return
+	}
+	d.done++
+	out.Add("mark "+name+" processed", func(ctx context.Context) error { return d.recs.processed(ctx, f) })
+}
+
+func (d *Data) end(number int64, m swf.Message) {
+	run := runID(m)
+	seen := d.active[run]
+	delete(d.active, run)
+	if want, ok := m["total_stf_files"].(float64); ok && int(want) != seen {
+		d.base.Log().Warn("the run ended with another number of files than were seen", "expected", int(want), "seen", seen)
+	} else {
+		d.base.Log().Info("run ended", "files", seen)
+	}
+	d.base.Outbox().Add("end run "+run, func(ctx context.Context) error { return d.recs.closeRun(ctx, number) })
+	d.tell()
+}
+
+// tell puts the counters into the next heartbeat.
+func (d *Data) tell() {
+	files := 0
+	for _, n := range d.active {
+		files += n
+	}
+	d.base.SetDetails(map[string]any{"active_runs": len(d.active), "active_files": files, "completed_tasks": d.done})
+}
+
+// ready makes the stf_ready that answers an stf_gen: the contract's fields,
+// and execution_id and timestamp, which the Python agent leaves out.
+func ready(m swf.Message, by string) swf.Message {
+	out := swf.Message{
+		"msg_type": swf.MsgSTFReady, "timestamp": swf.NaiveStamp(time.Now()),
+		"run_id": runID(m), "processed_by": by,
+	}
+	for _, k := range []string{
+		"execution_id", "filename", "file_url", "checksum", "size_bytes", "start", "end",
+		"state", "substate", "sequence", "simulation_tick",
+	} {
+		out[k] = m[k] // null where the sender had none
+	}
+	return out
+}
+
+// runID reads run_id, which is a string in the contract and a number in some
+// hands.
+func runID(m swf.Message) string {
+	if n, ok := m["run_id"].(float64); ok && n == float64(int64(n)) {
+		return fmt.Sprint(int64(n))
+	}
+	return m.RunID()
+}
+
+func text(m swf.Message, key string) string {
+	s, _ := m[key].(string)
+	return s
+}
