@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 type connKey struct{}
@@ -81,14 +82,54 @@ func (t *connTable) changed(c net.Conn, state http.ConnState) {
 
 // serving marks connections whose request has reached next, and counts the
 // handlers that run.
-func (t *connTable) serving(running *sync.WaitGroup, next http.Handler) http.Handler {
+func (t *connTable) serving(running *inFlight, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		running.Add(1)
-		defer running.Done()
+		running.add(1)
+		defer running.add(-1)
 		if tr, ok := r.Context().Value(connKey{}).(*tracked); ok {
 			tr.serving.Add(1)
 			defer tr.serving.Add(-1)
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// inFlight counts handlers that run. A WaitGroup would not do: requests begin
+// while the end is waited for.
+type inFlight struct {
+	mu   sync.Mutex
+	n    int
+	zero chan struct{} // closed and renewed when n falls to 0; nil until asked for
+}
+
+func (f *inFlight) add(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.n += n
+	if f.n == 0 && f.zero != nil {
+		close(f.zero)
+		f.zero = nil
+	}
+}
+
+// wait reports whether no handler was left within limit.
+func (f *inFlight) wait(limit time.Duration) bool {
+	f.mu.Lock()
+	if f.n == 0 {
+		f.mu.Unlock()
+		return true
+	}
+	if f.zero == nil {
+		f.zero = make(chan struct{})
+	}
+	zero := f.zero
+	f.mu.Unlock()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-zero:
+		return true
+	case <-timer.C:
+		return false
+	}
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 )
 
@@ -53,7 +52,7 @@ func (s *Server) Run(ctx context.Context) error {
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	conns := newConnTable(orDefault(s.MaxConns, DefaultMaxConns))
-	var handlers sync.WaitGroup
+	var handlers inFlight
 	hs := &http.Server{
 		Handler:           conns.serving(&handlers, s.Handler),
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -83,7 +82,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	cancel()
 	_ = hs.Close() // closes what Shutdown left; its error is that of a closed listener
-	if !waitFor(&handlers, unwindTime) {
+	if !handlers.wait(unwindTime) {
 		return fmt.Errorf("web: a handler on %s did not end after its request was cut off", s.Listener.Addr())
 	}
 	if failure != nil && !errors.Is(failure, http.ErrServerClosed) {
@@ -97,17 +96,4 @@ func orDefault[T int | time.Duration](v, def T) T {
 		return v
 	}
 	return def
-}
-
-func waitFor(wg *sync.WaitGroup, limit time.Duration) bool {
-	done := make(chan struct{})
-	go func() { wg.Wait(); close(done) }()
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
-	select {
-	case <-done:
-		return true
-	case <-timer.C:
-		return false
-	}
 }

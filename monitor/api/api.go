@@ -1,0 +1,100 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/epic-swf/testbed/monitor/store"
+	"github.com/epic-swf/testbed/swf"
+	"github.com/epic-swf/testbed/web"
+)
+
+// Limits of a request.
+const (
+	maxBody      = 1 << 20
+	maxJSONDepth = 64
+)
+
+// Store is what the API needs of a store. *store.Store is one.
+type Store interface {
+	Records
+	Next(ctx context.Context, q store.Sequence) (int64, error)
+	EnsureNamespace(ctx context.Context, name, owner, description string) (ns store.Record, created bool, err error)
+	Beat(ctx context.Context, b store.Beat) (agent store.Record, created bool, err error)
+	LogSummary(ctx context.Context, since time.Time) (store.LogSummary, error)
+}
+
+// Records keeps records of every table.
+type Records interface {
+	Insert(ctx context.Context, t *store.Table, r store.Record) (store.Record, error)
+	Get(ctx context.Context, t *store.Table, column string, value any) (store.Record, error)
+	List(ctx context.Context, t *store.Table, q store.Query) (store.Page, error)
+	Count(ctx context.Context, t *store.Table, equal map[string]any) (int64, error)
+	Update(ctx context.Context, t *store.Table, key any, change func(store.Record) (store.Record, error)) (store.Record, error)
+	Delete(ctx context.Context, t *store.Table, key any) error
+}
+
+// Options say what an API serves.
+type Options struct {
+	Store Store
+	// Token is what clients send as "Authorization: Token KEY". Empty: nobody
+	// is asked for a token, reading and writing are open to all.
+	Token swf.Secret
+	Log   *slog.Logger     // nil: nothing is logged
+	Now   func() time.Time // nil: time.Now
+}
+
+type api struct {
+	store     Store
+	open      bool
+	digest    [sha256.Size]byte
+	log       *slog.Logger
+	now       func() time.Time
+	resources map[string]*resource
+	functions map[string]endpoint
+}
+
+// New returns the handler of /api/… and /healthz (contract 1). It asks for
+// tokens itself, reads at most 1 MiB of body, and is safe for concurrent use;
+// the caller puts web.Guard in front and, where there is a mount point,
+// http.StripPrefix.
+func New(o Options) http.Handler {
+	a := &api{store: o.Store, open: o.Token == "", digest: sha256.Sum256([]byte(o.Token.Reveal())), log: o.Log, now: o.Now}
+	if a.log == nil {
+		a.log = slog.New(slog.DiscardHandler)
+	}
+	if a.now == nil {
+		a.now = time.Now
+	}
+	a.resources = map[string]*resource{}
+	for _, res := range resources() {
+		a.resources[res.path] = res
+	}
+	a.functions = a.functionEndpoints()
+	return web.LimitBody(http.HandlerFunc(a.serve), maxBody)
+}
+
+func (a *api) tokenValid(key string) bool {
+	got := sha256.Sum256([]byte(key))
+	return subtle.ConstantTimeCompare(got[:], a.digest[:]) == 1
+}
+
+// functionEndpoints are the paths that are no plain resource.
+func (a *api) functionEndpoints() map[string]endpoint {
+	next := func(q store.Sequence, field string) map[string]handler {
+		return map[string]handler{http.MethodPost: func(r *http.Request) (answer, error) { return a.next(r, q, field) }}
+	}
+	return map[string]endpoint{
+		"":                                 {access: accessViewset, methods: map[string]handler{http.MethodGet: a.root}},
+		"state/next-agent-id":              {access: accessTokenOnly, methods: next(store.AgentIDs, "agent_id")},
+		"state/next-run-number":            {access: accessTokenOnly, methods: next(store.RunNumbers, "run_number")},
+		"state/next-workflow-execution-id": {access: accessFunction, methods: next(store.ExecutionIDs, "sequence")},
+		"namespaces/ensure":                {access: accessFunction, methods: map[string]handler{http.MethodPost: a.ensureNamespace}},
+		"systemagents/heartbeat":           {access: accessViewset, methods: map[string]handler{http.MethodPost: a.heartbeat}},
+		"logs/summary":                     {access: accessOpen, methods: map[string]handler{http.MethodGet: a.logSummary}},
+	}
+}

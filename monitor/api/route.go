@@ -1,0 +1,170 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/epic-swf/testbed/web"
+)
+
+// handler answers one method of one path. Its error is a *problem, or a
+// failure of the store.
+type handler func(r *http.Request) (answer, error)
+
+// answer is a response: body is marshalled to JSON unless it is nil.
+type answer struct {
+	status int
+	body   any
+	header http.Header
+}
+
+// endpoint is a path with its methods and its rule of access.
+type endpoint struct {
+	access  access
+	methods map[string]handler
+}
+
+func (a *api) serve(w http.ResponseWriter, r *http.Request) {
+	ans, err := a.answer(r)
+	if err != nil {
+		ans = a.explain(r, err)
+	}
+	for name, values := range ans.header {
+		w.Header()[name] = values
+	}
+	switch {
+	case ans.body == nil:
+		w.WriteHeader(ans.status)
+	default:
+		web.WriteJSON(w, ans.status, ans.body)
+	}
+}
+
+func (a *api) answer(r *http.Request) (answer, error) {
+	if r.URL.Path == "/healthz" {
+		return a.healthz(r)
+	}
+	rest, ok := strings.CutPrefix(r.URL.Path, "/api/")
+	if !ok {
+		if r.URL.Path == "/api" {
+			return slashMissing(r)
+		}
+		return answer{}, notFound("Not found.")
+	}
+	path, slash := strings.CutSuffix(rest, "/")
+	ep, ok := a.endpoint(path)
+	switch {
+	case !ok:
+		return answer{}, notFound("Not found.")
+	case rest != "" && !slash:
+		return slashMissing(r)
+	}
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet // net/http drops the body
+	}
+	h, known := ep.methods[method]
+	if !known && ep.access.methodFirst() {
+		return answer{}, notAllowed(r.Method, ep)
+	}
+	if err := a.authorize(r, ep.access); err != nil {
+		return answer{}, err
+	}
+	if !known {
+		return answer{}, notAllowed(r.Method, ep)
+	}
+	return h(r)
+}
+
+// endpoint finds what path (without the slash at its end) stands for:
+// "resource", "resource/id" or one of the functions.
+func (a *api) endpoint(path string) (endpoint, bool) {
+	if ep, ok := a.functions[path]; ok {
+		return ep, true
+	}
+	name, id, detail := strings.Cut(path, "/")
+	res, ok := a.resources[name]
+	if !ok || (detail && (id == "" || strings.Contains(id, "/"))) {
+		return endpoint{}, false
+	}
+	if detail {
+		return a.detailEndpoint(res, id), true
+	}
+	return a.listEndpoint(res), true
+}
+
+// slashMissing answers a path without the slash at its end: readers are sent
+// on, to a relative address so that it holds under any mount point; a redirect
+// would lose a writer's body.
+func slashMissing(r *http.Request) (answer, error) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return answer{}, badRequest(map[string]string{"detail": "The URL must end in a slash."})
+	}
+	segments := strings.Split(r.URL.EscapedPath(), "/")
+	to := "./" + segments[len(segments)-1] + "/" // "./": an id with a colon is no scheme
+	if r.URL.RawQuery != "" {
+		to += "?" + r.URL.RawQuery
+	}
+	return answer{status: http.StatusMovedPermanently, header: http.Header{"Location": {to}}}, nil
+}
+
+// explain turns an error into a response. What went wrong inside is for the
+// log; the client hears that trying again may help.
+func (a *api) explain(r *http.Request, err error) answer {
+	var p *problem
+	if errors.As(err, &p) {
+		return answer{status: p.status, body: p.body, header: p.header}
+	}
+	if !errors.Is(err, context.Canceled) {
+		a.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	return answer{status: http.StatusServiceUnavailable, body: map[string]string{
+		"detail": "The monitor's store did not answer. Try again."}, header: http.Header{"Retry-After": {"2"}}}
+}
+
+// healthz says ok when the store answers, and nothing else.
+func (a *api) healthz(r *http.Request) (answer, error) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return answer{}, notAllowed(r.Method, endpoint{methods: map[string]handler{http.MethodGet: nil}})
+	}
+	if err := a.storeAnswers(r.Context()); err != nil {
+		return answer{}, err
+	}
+	return answer{status: http.StatusOK, body: map[string]string{"status": "ok"}}, nil
+}
+
+// root is the map of the resources' names to their addresses.
+func (a *api) root(r *http.Request) (answer, error) {
+	if err := a.storeAnswers(r.Context()); err != nil {
+		return answer{}, err
+	}
+	base := baseURL(r)
+	addresses := map[string]string{}
+	for path := range a.resources {
+		addresses[path] = base + path + "/"
+	}
+	return answer{status: http.StatusOK, body: addresses}, nil
+}
+
+// baseURL is the address of /api/ as the client sees it, mount point included.
+func baseURL(r *http.Request) string {
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	mount := strings.TrimSuffix(path, r.URL.EscapedPath())
+	return scheme + "://" + r.Host + mount + "/api/"
+}
+
+func allowed(ep endpoint) string {
+	var methods []string
+	for m := range ep.methods {
+		methods = append(methods, m)
+	}
+	slices.Sort(methods)
+	return strings.Join(methods, ", ")
+}

@@ -1,0 +1,111 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/epic-swf/testbed/monitor/store"
+)
+
+// validate reads a client's object into the columns of res. Unknown fields are
+// ignored. partial (PATCH) asks for nothing and fills in nothing. Its error is
+// a *problem that names every field at fault, or a failure of the store.
+func (a *api) validate(ctx context.Context, res *resource, object map[string]json.RawMessage, partial bool) (store.Record, error) {
+	set, errs := store.Record{}, fieldErrors{}
+	for i := range res.fields {
+		f := &res.fields[i]
+		if f.readOnly {
+			continue
+		}
+		raw, given := object[f.name]
+		if !given {
+			switch {
+			case partial:
+			case f.required:
+				errs.add(f.name, msgRequired)
+			case f.def != nil:
+				set[f.name] = f.def
+			}
+			continue
+		}
+		column, _ := res.table.Column(f.name)
+		if f.ref != nil {
+			value, message, err := a.resolve(ctx, f, raw)
+			if err != nil {
+				return nil, err
+			}
+			put(set, errs, f.name, value, message)
+			continue
+		}
+		value, message := f.parse(column.Kind, raw)
+		put(set, errs, f.name, value, message)
+	}
+	return set, errs.orNil()
+}
+
+// put stores a parsed value, or the message about it.
+func put(set store.Record, errs fieldErrors, name string, value any, message string) {
+	if message != "" {
+		errs.add(name, message)
+		return
+	}
+	set[name] = value
+}
+
+// resolve checks that a value names a record that exists.
+func (a *api) resolve(ctx context.Context, f *field, raw json.RawMessage) (value any, message string, err error) {
+	if isNull(raw) {
+		if f.nullable {
+			return nil, "", nil
+		}
+		return nil, msgNull, nil
+	}
+	n, ok := wholeNumber(raw)
+	if !ok {
+		return nil, fmt.Sprintf("Incorrect type. Expected pk value, received %s.", typeName(raw)), nil
+	}
+	_, err = a.store.Get(ctx, f.ref.table, f.ref.table.Key, n.value)
+	if n.tooHigh || n.tooLow || errors.Is(err, store.ErrNotFound) {
+		return nil, fmt.Sprintf("Invalid pk \"%s\" - object does not exist.", strings.TrimSpace(scalarText(raw))), nil
+	}
+	return n.value, "", err
+}
+
+// conflict is the contract's text for a value that is there already.
+func (res *resource) conflict(e *store.ConflictError) *problem {
+	if len(e.Columns) > 1 {
+		return badRequest(fieldErrors{"non_field_errors": {
+			"The fields " + strings.Join(e.Columns, ", ") + " must make a unique set."}})
+	}
+	column := e.Columns[0]
+	return badRequest(fieldErrors{column: {fmt.Sprintf("%s with this %s already exists.",
+		res.label, strings.ReplaceAll(column, "_", " "))}})
+}
+
+// writeError turns what the store says of a write into the contract's answer.
+func (res *resource) writeError(err error) error {
+	var taken *store.ConflictError
+	switch {
+	case errors.As(err, &taken):
+		return res.conflict(taken)
+	case errors.Is(err, store.ErrNotFound):
+		return notFound(fmt.Sprintf("No %s matches the given query.", res.model))
+	case errors.Is(err, store.ErrReference):
+		return badRequest(fieldErrors{"non_field_errors": {"A record that this one refers to does not exist."}})
+	}
+	return err
+}
+
+// key reads the id of a detail path; no record can have one of another form.
+func (res *resource) key(id string) (any, bool) {
+	column, _ := res.table.Column(res.table.Key)
+	if column.Kind == store.Int {
+		n, err := strconv.ParseInt(id, 10, 64)
+		return n, err == nil
+	}
+	return id, !strings.ContainsRune(id, 0)
+}
