@@ -1,0 +1,143 @@
+package tools
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/epic-swf/testbed/control"
+	"github.com/epic-swf/testbed/swf"
+)
+
+// maxText caps each text that comes from outside: it is data for the caller,
+// and nobody may fill an assistant's context with it.
+const maxText = 2048
+
+// maxList caps the lists that come from outside.
+const maxList = 200
+
+// clean returns the first n bytes of s without control characters, escape
+// sequences and the invisible characters that reorder or hide text. Line
+// breaks and tabs stay.
+func clean(s string, n int) string {
+	s = printable(s)
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// cleanTail is clean for logs, of which the end tells most.
+func cleanTail(s string, n int) string {
+	s = printable(s)
+	if len(s) <= n {
+		return s
+	}
+	s = s[len(s)-n:]
+	for len(s) > 0 && !utf8.RuneStart(s[0]) {
+		s = s[1:]
+	}
+	return s
+}
+
+func printable(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if !strings.ContainsFunc(s, hidden) {
+		return s
+	}
+	var b strings.Builder
+	b.Grow(len(s))
+	for i := 0; i < len(s); {
+		if s[i] == 0x1b {
+			i += escape(s[i:])
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(s[i:])
+		if !hidden(r) {
+			b.WriteRune(r)
+		}
+		i += size
+	}
+	return b.String()
+}
+
+// hidden reports whether a reader of the text would not see this character.
+func hidden(r rune) bool {
+	if r == '\n' || r == '\t' {
+		return false
+	}
+	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Co, r) || (r >= 0xE0000 && r <= 0xE0FFF)
+}
+
+// escape returns the length of the terminal escape sequence that s begins
+// with: CSI up to its final byte, OSC up to its terminator, else two bytes.
+func escape(s string) int {
+	if len(s) < 2 {
+		return len(s)
+	}
+	switch s[1] {
+	case '[':
+		for i := 2; i < len(s); i++ {
+			if s[i] >= 0x40 && s[i] <= 0x7e {
+				return i + 1
+			}
+			if s[i] < 0x20 {
+				return i
+			}
+		}
+		return len(s)
+	case ']':
+		for i := 2; i < len(s); i++ {
+			if s[i] == 0x07 || s[i] == '\n' {
+				return i + 1
+			}
+			if s[i] == 0x1b {
+				return min(i+2, len(s))
+			}
+		}
+		return len(s)
+	}
+	return 1 // the byte behind it is judged on its own
+}
+
+// cleanReply returns a copy of what a manager answered, fit to be shown.
+func cleanReply(r control.Reply) control.Reply {
+	r.Message = clean(r.Message, maxText)
+	r.Namespace, r.Config = clean(r.Namespace, 128), clean(r.Config, 256)
+	r.ExecutionID, r.CommandID = clean(r.ExecutionID, 128), clean(r.CommandID, 128)
+	r.Error = cleanError(r.Error)
+	r.Programs = cleanPrograms(r.Programs)
+	if r.Of != nil {
+		of := cleanReply(*r.Of)
+		r.Of = &of
+	}
+	return r
+}
+
+func cleanError(e *swf.Error) *swf.Error {
+	if e == nil {
+		return nil
+	}
+	return swf.E(swf.Code(clean(string(e.Code), 64)), clean(e.Message, maxText), clean(e.Hint, maxText))
+}
+
+func cleanPrograms(list []swf.Program) []swf.Program {
+	if list == nil {
+		return nil
+	}
+	out := make([]swf.Program, 0, min(len(list), maxList))
+	for _, p := range list[:min(len(list), maxList)] {
+		p.Name, p.State = clean(p.Name, 128), swf.ProgramState(clean(string(p.State), 32))
+		p.Reason, p.LogTail = clean(p.Reason, maxText), cleanTail(p.LogTail, maxText)
+		p.LogFile, p.Host = clean(p.LogFile, 512), clean(p.Host, 256)
+		out = append(out, p)
+	}
+	return out
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,222 @@
+package tools
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"time"
+
+	"github.com/epic-swf/testbed/control"
+	"github.com/epic-swf/testbed/monitor"
+	"github.com/epic-swf/testbed/swf"
+)
+
+// Commander sends commands to managers; *control.Client is one. It must be
+// safe for concurrent use.
+type Commander interface {
+	Ask(ctx context.Context, cmd control.Command, progress func(control.Reply)) (control.Reply, error)
+	Ping(ctx context.Context, username string) (control.Pong, error)
+}
+
+// Monitor tells what the monitor knows; *monitor.Client is one. Agent and
+// Execution return nil without an error for what the monitor does not have.
+type Monitor interface {
+	Agent(ctx context.Context, instance string) (*swf.Agent, error)
+	Agents(ctx context.Context) ([]swf.Agent, error)
+	Execution(ctx context.Context, id string) (*swf.Execution, error)
+	Executions(ctx context.Context, f monitor.Filter) ([]swf.Execution, error)
+}
+
+// Options make a Set. Commander is needed; everything else has a default.
+type Options struct {
+	Commander Commander
+	Monitor   Monitor                      // nil: every answer says that there is none
+	Log       *slog.Logger                 // one audit record for each call
+	Now       func() time.Time             // default time.Now
+	Queue     func(username string) string // default swf.ControlQueue; shown, not used
+
+	Wait      time.Duration // for an outcome when the caller sees progress; default 25 s
+	ShortWait time.Duration // when it does not; default 10 s
+	PingWait  time.Duration // for a pong and for the monitor; default 2 s
+	Lease     time.Duration // how long a heartbeat counts; default 30 s
+
+	Limits Limits
+}
+
+// Set is the tools. Safe for concurrent use; it owns no goroutine.
+type Set struct {
+	o       Options
+	tools   []Tool
+	limiter *limiter
+	starts  starts
+}
+
+// New makes a Set.
+func New(o Options) *Set {
+	if o.Monitor == nil {
+		o.Monitor = noMonitor{}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Queue == nil {
+		o.Queue = swf.ControlQueue
+	}
+	o.Wait = orDefault(o.Wait, 25*time.Second)
+	o.ShortWait = orDefault(o.ShortWait, 10*time.Second)
+	o.PingWait = orDefault(o.PingWait, 2*time.Second)
+	o.Lease = orDefault(o.Lease, 30*time.Second)
+	s := &Set{o: o, limiter: newLimiter(o.Limits, o.Now)}
+	s.tools = []Tool{
+		declare(s, "check_agent_manager", "Check the agent manager", Looks, checkDoc, s.CheckAgentManager),
+		declare(s, "start_user_testbed", "Start a testbed", Begins, startDoc, s.StartUserTestbed),
+		declare(s, "stop_user_testbed", "Stop a testbed", Ends, stopDoc, s.StopUserTestbed),
+		declare(s, "start_workflow", "Start a workflow", Begins, runDoc, s.StartWorkflow),
+		declare(s, "stop_workflow", "Stop a workflow", Ends, endDoc, s.StopWorkflow),
+		declare(s, "get_testbed_status", "Testbed status", Looks, statusDoc, s.TestbedStatus),
+	}
+	return s
+}
+
+func orDefault(d, def time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return def
+}
+
+// Effect is what a tool does to the world; all hints for clients follow from
+// it.
+type Effect int
+
+// The effects.
+const (
+	Looks  Effect = iota // changes nothing
+	Begins               // adds something, and refuses to do it twice
+	Ends                 // stops what runs; doing it twice does no more
+)
+
+// Tool is one tool, ready to be offered by a transport.
+type Tool struct {
+	Name        string
+	Title       string
+	Description string
+	Effect      Effect
+	Input       json.RawMessage // JSON Schema of the arguments, closed
+	Output      json.RawMessage // JSON Schema of Result.Value, closed
+
+	// Call checks args (a decoded JSON object, or nil), who may do what and
+	// how often, then does it. progress is nil when nobody listens. It never
+	// panics for want of arguments and never returns before there is an
+	// answer; the end of ctx makes the answer come early and undoes nothing.
+	Call func(ctx context.Context, p swf.Principal, args any, progress func(string)) Result
+}
+
+// Result is the answer of a Tool.
+type Result struct {
+	Value  any    // a struct that Tool.Output describes
+	Text   string // the same for people, complete without Value
+	Failed bool   // the caller must know that it did not work
+}
+
+// Tools returns the tools in the order in which one uses them.
+func (s *Set) Tools() []Tool { return s.tools }
+
+// answer is what a tool's method returns: a struct that can say so itself.
+type answer[O any] interface {
+	*O
+	refuse(error)
+	Failed() bool
+	Text() string
+	facts() facts
+}
+
+// declare makes a Tool of a method: schemas from its types, and around each
+// call the checks that are the same for all.
+func declare[I, O any, A answer[O]](s *Set, name, title string, effect Effect, doc string,
+	method func(context.Context, swf.Principal, I, func(string)) O) Tool {
+	list := params(reflect.TypeFor[I]())
+	call := func(ctx context.Context, p swf.Principal, args any, progress func(string)) Result {
+		began := s.o.Now()
+		var in I
+		var out O
+		if err := s.admit(p, name, list, args, reflect.ValueOf(&in).Elem()); err != nil {
+			A(&out).refuse(err)
+		} else {
+			defer s.limiter.leave(p.Name)
+			out = method(ctx, p, in, progress)
+		}
+		a := A(&out)
+		s.audit(p, name, a.facts(), s.o.Now().Sub(began))
+		return Result{Value: &out, Text: a.Text(), Failed: a.Failed()}
+	}
+	return Tool{Name: name, Title: title, Description: doc, Effect: effect,
+		Input: inputSchema(list), Output: outputSchema(reflect.TypeFor[O]()), Call: call}
+}
+
+// admit checks who calls, the arguments, then the limits, and fills in. After
+// nil the caller must leave the limiter.
+func (s *Set) admit(p swf.Principal, tool string, list []param, args any, in reflect.Value) *swf.Error {
+	if swf.CheckName(swf.KindUsername, p.Name) != nil {
+		return swf.E(swf.CodeUnauthenticated, "it is not known who is asking", "call with a bearer token, or over stdio as a user of this system")
+	}
+	given, ok := args.(map[string]any)
+	if !ok && args != nil {
+		return swf.E(swf.CodeInvalidArgument, fmt.Sprintf("the arguments of %s are not a JSON object", tool), "send an object, {} if there are none")
+	}
+	if err := decode(tool, list, given, in); err != nil {
+		return err
+	}
+	return s.limiter.enter(p.Name)
+}
+
+func (s *Set) audit(p swf.Principal, tool string, f facts, took time.Duration) {
+	level := slog.LevelInfo
+	attrs := []any{"audit", true, "tool", tool, "principal", clean(p.Name, 64), "username", f.target,
+		"outcome", f.outcome, "command_id", f.commandID, "took", took.Round(time.Millisecond)}
+	if f.err != nil {
+		attrs = append(attrs, "code", f.err.Code)
+		if f.err.Code == swf.CodeForbidden {
+			level = slog.LevelWarn
+		}
+		if cause := f.err.Unwrap(); cause != nil {
+			attrs = append(attrs, "cause", cause)
+		}
+	}
+	s.o.Log.Log(context.Background(), level, "tool call", attrs...)
+}
+
+// target decides authority: whose testbed the call is about, if the principal
+// may act on it. The answer does not depend on whether that user exists.
+func target(p swf.Principal, username string) (string, *swf.Error) {
+	if username == "" {
+		return p.Name, nil
+	}
+	if err := swf.CheckName(swf.KindUsername, username); err != nil {
+		return p.Name, swf.AsError(err)
+	}
+	if !p.MayActOn(username) {
+		return username, swf.E(swf.CodeForbidden, fmt.Sprintf("%s may not act on the testbed of %s", p.Name, username),
+			"leave username out to act on your own testbed; acting on another user's takes the operator role")
+	}
+	return username, nil
+}
+
+type noMonitor struct{}
+
+func (noMonitor) unavailable() error {
+	return swf.E(swf.CodeMonitorUnavailable, "no monitor is configured", "set SWF_MONITOR_URL for this server")
+}
+func (m noMonitor) Agent(context.Context, string) (*swf.Agent, error) { return nil, m.unavailable() }
+func (m noMonitor) Agents(context.Context) ([]swf.Agent, error)       { return nil, m.unavailable() }
+func (m noMonitor) Execution(context.Context, string) (*swf.Execution, error) {
+	return nil, m.unavailable()
+}
+func (m noMonitor) Executions(context.Context, monitor.Filter) ([]swf.Execution, error) {
+	return nil, m.unavailable()
+}
