@@ -1,0 +1,201 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Orphan is a process that a supervisord at our address started, or that such a
+// process started, and that the live supervisord, if there is one, does not
+// know: left behind by one that was killed.
+type Orphan struct {
+	PID         int
+	Name, Group string    // of the program it was or came from
+	Start       time.Time // when it was forked
+	Command     string    // its command line, shortened
+	identity    identity
+}
+
+// Orphans looks for them in /proc: every process that carries
+// SUPERVISOR_SERVER_URL with our address in its environment and neither descends
+// from the live supervisord nor is in its session. The caller and those above it
+// never count. Programs with a serverurl= of their own are not found.
+func (d *Daemon) Orphans(ctx context.Context) ([]Orphan, error) {
+	live, err := d.identify(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		live, _ = d.locate()
+	}
+	return d.scan(live, 0)
+}
+
+// KillOrphans ends them: each gets its program's stop signal, SIGKILL when its
+// stopwaitsecs are over, and is waited for; and again until there are none. It
+// returns those it ended. Errors: *StopError for those that do not die.
+func (d *Daemon) KillOrphans(ctx context.Context) ([]Orphan, error) {
+	release, err := d.act(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	live, err := d.identify(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		live, _ = d.locate()
+	}
+	return d.killOrphans(ctx, live, 0)
+}
+
+func (d *Daemon) killOrphans(ctx context.Context, live identity, session int) ([]Orphan, error) {
+	var ended []Orphan
+	for {
+		found, err := d.scan(live, session)
+		if err != nil || len(found) == 0 {
+			return ended, err
+		}
+		if err := d.endAll(ctx, found); err != nil {
+			return ended, err
+		}
+		ended = append(ended, found...)
+	}
+}
+
+// endAll ends each of them at the same time.
+func (d *Daemon) endAll(ctx context.Context, orphans []Orphan) error {
+	errs := make([]error, len(orphans))
+	var wg sync.WaitGroup
+	for i, o := range orphans {
+		wg.Go(func() { errs[i] = d.end(ctx, o) })
+	}
+	wg.Wait()
+	failed := &StopError{}
+	for i, err := range errs {
+		if err != nil {
+			o := orphans[i]
+			failed.Programs = append(failed.Programs, Failure{
+				Process: Process{Name: o.Name, Group: o.Group, PID: o.PID, State: Unknown},
+				Reason:  fmt.Sprintf("orphan (pid %d): %v", o.PID, err),
+			})
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	if len(failed.Programs) > 0 {
+		return failed
+	}
+	return nil
+}
+
+func (d *Daemon) end(ctx context.Context, o Orphan) error {
+	sig, patience := syscall.SIGTERM, 10*time.Second
+	for _, p := range d.Conf().Programs {
+		if p.Name == o.Name && p.Group == o.Group {
+			sig, patience = p.StopSignal, seconds(p.StopWaitSecs)
+		}
+	}
+	h, err := hold(o.identity)
+	if errors.Is(err, errGone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	d.log.Info("ending an orphan", "pid", o.PID, "program", spec(o.Group, o.Name), "signal", sig)
+	// The same deafness between fork and exec as in a stop.
+	if err := pause(ctx, d.limits.settle-max(0, o.identity.age())); err != nil {
+		return err
+	}
+	err = h.end(ctx, sig, patience, d.limits.stop)
+	if errors.Is(err, errGone) {
+		return nil
+	}
+	return err
+}
+
+// end sends sig, then SIGKILL when patience is over, and waits for the end for
+// limit at most.
+func (h *handle) end(ctx context.Context, sig syscall.Signal, patience, limit time.Duration) error {
+	if err := h.signal(sig); err != nil {
+		return err
+	}
+	gentle, cancel := context.WithTimeout(ctx, patience)
+	err := h.wait(gentle)
+	cancel()
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if err := h.signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	hard, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not dead %s after SIGKILL", limit))
+	defer cancel()
+	return h.wait(hard)
+}
+
+// scan lists orphans. session, when not 0, is that of a supervisord just seen
+// to die: whoever is in it was its child even if it had not executed its program
+// yet and so carries no mark.
+func (d *Daemon) scan(live identity, session int) ([]Orphan, error) {
+	url := d.Conf().ServerURL
+	pids, err := allPIDs()
+	if err != nil {
+		return nil, fmt.Errorf("looking for orphans: %w", err)
+	}
+	stats := make(map[int]procStat, len(pids))
+	for _, pid := range pids {
+		if s, err := readStat(pid); err == nil {
+			stats[pid] = s
+		}
+	}
+	above := ancestors(stats, os.Getpid())
+	var out []Orphan
+	for pid, s := range stats {
+		if s.gone() || above[pid] || belongs(stats, s, live) {
+			continue
+		}
+		env, err := readEnviron(pid)
+		if err != nil {
+			continue // another user's, or just gone
+		}
+		if env["SUPERVISOR_SERVER_URL"] != url && (session == 0 || s.session != session) {
+			continue
+		}
+		out = append(out, Orphan{
+			PID: pid, Name: env["SUPERVISOR_PROCESS_NAME"], Group: env["SUPERVISOR_GROUP_NAME"],
+			Start: time.Now().Add(-s.age()), Command: commandLine(pid), identity: s.identity,
+		})
+	}
+	return out, nil
+}
+
+func ancestors(stats map[int]procStat, pid int) map[int]bool {
+	out := map[int]bool{}
+	for pid > 0 && !out[pid] {
+		out[pid] = true
+		pid = stats[pid].parent
+	}
+	return out
+}
+
+// belongs says that s is the live supervisord or of its family.
+func belongs(stats map[int]procStat, s procStat, live identity) bool {
+	if live.pid == 0 {
+		return false
+	}
+	// A supervisord that leads its session made that session's processes.
+	if s.session == live.pid {
+		return true
+	}
+	return ancestors(stats, s.pid)[live.pid]
+}
