@@ -93,6 +93,9 @@ func (s *sanitizer) headers(in *inbound) (length int64, cut bool, err error) {
 					return 0, false, fmt.Errorf("%w: content-length %.20q", errMalformed, value)
 				}
 			}
+			if !long {
+				continue // body writes its own
+			}
 		case "receipt-id":
 			in.receipt = string(value)
 			must = true
