@@ -208,7 +208,7 @@ func parseTime(raw json.RawMessage) (any, string) {
 		return nil, msgTime
 	}
 	t, err := swf.ParseTimestamp(s)
-	if err != nil {
+	if err != nil || t.UTC().Year() < 1 || t.UTC().Year() > 9999 { // an offset can leave what ISO 8601 writes
 		return nil, msgTime
 	}
 	return t.UTC(), ""
