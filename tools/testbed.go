@@ -44,7 +44,7 @@ func (s *Set) StartUserTestbed(ctx context.Context, p swf.Principal, in StartIn,
 	switch {
 	case r.Config != "":
 		out.Config = r.Config
-	case out.Config == "":
+	case out.Config == "" && a.CommandID != "":
 		out.Config = "agent manager default"
 	}
 	if a.Error != nil && a.Error.Code == swf.CodeAgentsRunning {

@@ -1,0 +1,191 @@
+package mcpserver
+
+import (
+	"context"
+	"log/slog"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/mark3labs/mcp-go/mcp"
+	"github.com/mark3labs/mcp-go/server"
+
+	"github.com/epic-swf/testbed/swf"
+	"github.com/epic-swf/testbed/web"
+)
+
+// HTTPOptions say who may connect over HTTP.
+type HTTPOptions struct {
+	// Lookup knows the bearer tokens. Nil asks for none: whoever reaches the
+	// listener is Anonymous then.
+	Lookup    func(token string) (swf.Principal, bool)
+	Anonymous swf.Principal
+
+	Hosts   []string // further names of this server, for web.Guard
+	Origins []string // further web origins, for web.Guard
+
+	// SessionKey signs session ids. Replicas behind one balancer share it;
+	// empty makes a random one.
+	SessionKey []byte
+
+	PerSecond   float64       // requests of one principal; default 50, negative is no limit
+	Burst       int           // default 100
+	SessionIdle time.Duration // after which a session is forgotten; default 1 h
+	WriteLimit  time.Duration // of one write to a slow reader; default 10 s
+}
+
+// HTTP serves streamable HTTP at /mcp, the deprecated HTTP+SSE at /sse and
+// /message, and /health. Give it to a web.Server as its Handler, and Close as
+// its BeforeShutdown.
+type HTTP struct {
+	o       HTTPOptions
+	log     *slog.Logger
+	handler http.Handler
+	ids     *ids
+	streams *streams
+
+	streamable *server.StreamableHTTPServer
+	sse        *server.SSEServer
+	stopping   context.Context
+	stop       context.CancelFunc
+}
+
+// HTTP makes the handler. It starts a goroutine that forgets idle sessions and
+// that Close ends.
+func (s *Server) HTTP(o HTTPOptions) *HTTP {
+	if o.PerSecond == 0 {
+		o.PerSecond = 50
+	}
+	if o.Burst == 0 {
+		o.Burst = 100
+	}
+	if o.SessionIdle == 0 {
+		o.SessionIdle = time.Hour
+	}
+	if o.WriteLimit == 0 {
+		o.WriteLimit = writeLimit
+	}
+	h := &HTTP{o: o, log: s.log, ids: newIDs(o.SessionKey), streams: newStreams()}
+	h.stopping, h.stop = context.WithCancel(context.Background())
+	h.streamable = server.NewStreamableHTTPServer(s.mcp,
+		server.WithSessionIdManagerResolver(h.ids),
+		server.WithSessionIdleTTL(o.SessionIdle),
+		server.WithHeartbeatInterval(15*time.Second),
+		server.WithDisableLocalhostProtection(true), // web.Guard is stricter and knows our names
+		server.WithStreamableHTTPLogger(quiet(s.log)))
+	h.sse = server.NewSSEServer(s.mcp,
+		server.WithUseFullURLForMessageEndpoint(false),
+		server.WithKeepAliveInterval(15*time.Second),
+		server.WithSSEDisableLocalhostProtection(true),
+		server.WithSSEContextFunc(h.sseContext),
+		server.WithSessionIDGenerator(func(ctx context.Context, _ *http.Request) (string, error) {
+			id, _ := ctx.Value(sseIDKey{}).(string)
+			return id, nil
+		}))
+	h.handler = h.routes()
+	return h
+}
+
+// ServeHTTP implements http.Handler.
+func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.handler.ServeHTTP(w, r) }
+
+// Close ends all streams and sessions. Calls under way over streamable HTTP
+// go on and are answered; those over SSE have nobody to answer.
+func (h *HTTP) Close() {
+	h.stop()
+	h.sse.CloseSessions()
+	_ = h.streamable.Shutdown(context.Background()) // it has no server of its own, so there is nothing to wait for
+}
+
+// quiet keeps the library's log of what clients did to themselves below the
+// operator's eyes.
+func quiet(log *slog.Logger) *slog.Logger { return slog.New(demoted{log.Handler()}) }
+
+type demoted struct{ slog.Handler }
+
+func (d demoted) Enabled(ctx context.Context, _ slog.Level) bool {
+	return d.Handler.Enabled(ctx, slog.LevelDebug)
+}
+
+func (d demoted) Handle(ctx context.Context, r slog.Record) error {
+	r.Level = slog.LevelDebug
+	return d.Handler.Handle(ctx, r)
+}
+
+func (h *HTTP) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/mcp", h.only(http.HandlerFunc(h.serveMCP), http.MethodPost, http.MethodGet, http.MethodDelete))
+	mux.Handle("/sse", h.only(http.HandlerFunc(h.serveSSE), http.MethodGet))
+	mux.Handle("/message", h.only(http.HandlerFunc(h.serveMessage), http.MethodPost))
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		web.WriteError(w, http.StatusNotFound, swf.E(swf.CodeInvalidArgument, "there is nothing at this path", "MCP is served at /mcp, and at /sse for old clients"))
+	})
+	var inner http.Handler = mux
+	if h.o.PerSecond > 0 {
+		inner = web.NewRateLimiter(h.o.PerSecond, h.o.Burst, 4096).Handler(inner)
+	}
+	inner = h.named(inner)
+	inner = web.Bearer(inner, h.o.Lookup)
+	outer := http.NewServeMux()
+	outer.Handle("/health", h.only(http.HandlerFunc(health), http.MethodGet))
+	outer.Handle("/", inner)
+	return web.Guard(outer, web.GuardOptions{Hosts: h.o.Hosts, Origins: h.o.Origins})
+}
+
+func health(w http.ResponseWriter, _ *http.Request) {
+	web.WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// named gives requests without a token, where none is asked for, a name.
+func (h *HTTP) named(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, ok := web.PrincipalFrom(r.Context()); !ok && h.o.Lookup == nil {
+			r = r.WithContext(web.WithPrincipal(r.Context(), h.o.Anonymous))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// only refuses other methods, other content than JSON, and bodies that are
+// too long, in this order.
+func (h *HTTP) only(next http.Handler, methods ...string) http.Handler {
+	allow := strings.Join(methods, ", ")
+	limited := web.LimitBody(next, maxMessage)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, m := range methods {
+			if r.Method != m {
+				continue
+			}
+			if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); m == http.MethodPost && (err != nil || media != "application/json") {
+				web.WriteError(w, http.StatusUnsupportedMediaType, swf.E(swf.CodeInvalidArgument, "the content is not declared as JSON", "send Content-Type: application/json"))
+				return
+			}
+			limited.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Allow", allow)
+		web.WriteError(w, http.StatusMethodNotAllowed, swf.E(swf.CodeInvalidArgument, "this path does not take "+short(r.Method), "it takes "+allow))
+	})
+}
+
+// principal is the name of who asks.
+func principal(r *http.Request) string {
+	p, _ := web.PrincipalFrom(r.Context())
+	return p.Name
+}
+
+// writeProblem answers a message that is not passed on.
+func writeProblem(w http.ResponseWriter, status int, p *problem, id []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(p.reply(id)) // the client may be gone
+}
+
+func noSession(w http.ResponseWriter) {
+	web.WriteError(w, http.StatusNotFound, swf.E(swf.CodeInvalidArgument, "there is no such session", "initialize a new one"))
+}
+
+// legacy are the protocol versions that HTTP+SSE can serve.
+func legacy() []string { return mcp.LegacyProtocolVersions() }

@@ -1,0 +1,189 @@
+package mcpserver
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/mark3labs/mcp-go/mcp"
+	"github.com/mark3labs/mcp-go/server"
+
+	"github.com/epic-swf/testbed/swf"
+	"github.com/epic-swf/testbed/tools"
+	"github.com/epic-swf/testbed/web"
+)
+
+// Name is what the server calls itself (contract 6).
+const Name = "swf-testbed"
+
+//go:embed instructions.md
+var instructions string
+
+// listTTL is how long clients may keep the list of tools, which never changes.
+const listTTL = 5 * time.Minute
+
+// Options make a Server. Tools is needed.
+type Options struct {
+	Tools      []tools.Tool // usually (*tools.Set).Tools()
+	ToolPrefix string       // put before every tool's name, e.g. "swf_"
+	Version    string       // default swf.Version
+	Log        *slog.Logger
+
+	// Principal says who is asking; default web.PrincipalFrom, which all
+	// transports here fill.
+	Principal func(ctx context.Context) (swf.Principal, bool)
+}
+
+// Server is an MCP server without a transport: see ServeStdio and HTTP. It
+// touches nothing before the first tool call. Safe for concurrent use.
+type Server struct {
+	o   Options
+	log *slog.Logger
+	mcp *server.MCPServer
+}
+
+var prefixRE = regexp.MustCompile(`^[a-z_]{0,32}$`)
+
+// New makes a Server. It fails for a prefix that no tool's name may have.
+func New(o Options) (*Server, error) {
+	if !prefixRE.MatchString(o.ToolPrefix) {
+		return nil, swf.E(swf.CodeInvalidArgument, fmt.Sprintf("%q cannot be put before tool names", o.ToolPrefix), "use small letters and underscores, for example swf_")
+	}
+	if o.Version == "" {
+		o.Version = swf.Version
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Principal == nil {
+		o.Principal = web.PrincipalFrom
+	}
+	s := &Server{o: o, log: o.Log}
+	s.mcp = server.NewMCPServer(Name, o.Version,
+		server.WithTitle("ePIC streaming workflow testbed"),
+		server.WithInstructions(withPrefix(instructions, o.ToolPrefix, o.Tools)),
+		server.WithToolCapabilities(false),
+		server.WithCacheHints(listTTL.Milliseconds(), mcp.CacheScopePrivate),
+	)
+	for _, t := range o.Tools {
+		s.mcp.AddTool(s.describe(t), s.handler(t))
+	}
+	return s, nil
+}
+
+// withPrefix rewrites the tools' names in a text to those that are served.
+func withPrefix(text, prefix string, list []tools.Tool) string {
+	for _, t := range list {
+		text = strings.ReplaceAll(text, t.Name, prefix+t.Name)
+	}
+	return text
+}
+
+// describe makes the definition that clients see. All four hints follow from
+// the tool's effect; none is left to the library, whose defaults warn.
+func (s *Server) describe(t tools.Tool) mcp.Tool {
+	d := mcp.NewToolWithRawSchema(s.o.ToolPrefix+t.Name, withPrefix(t.Description, s.o.ToolPrefix, s.o.Tools), t.Input)
+	d.Title = t.Title
+	d.RawOutputSchema = t.Output
+	looks, ends, no := t.Effect == tools.Looks, t.Effect == tools.Ends, false
+	idempotent := looks || ends
+	d.Annotations = mcp.ToolAnnotation{Title: t.Title, ReadOnlyHint: &looks, DestructiveHint: &ends, IdempotentHint: &idempotent, OpenWorldHint: &no}
+	return d
+}
+
+// handler makes a tool callable. What goes wrong is always a result that the
+// model can read, never a protocol error.
+func (s *Server) handler(t tools.Tool) server.ToolHandlerFunc {
+	return func(ctx context.Context, req mcp.CallToolRequest) (result *mcp.CallToolResult, _ error) {
+		defer func() {
+			if r := recover(); r != nil {
+				s.log.Error("a tool panicked", "tool", t.Name, "panic", r, "stack", string(debug.Stack()))
+				result = mcp.NewToolResultError("Something failed inside the server; its log says what. Try again, or look with get_testbed_status.")
+			}
+		}()
+		ctx, release := whileServed(ctx)
+		defer release()
+		p, _ := s.o.Principal(ctx) // nobody is refused by the tool itself
+		tell, settle := s.progress(ctx, req)
+		r := t.Call(ctx, p, req.Params.Arguments, tell)
+		settle()
+		result = mcp.NewToolResultStructured(r.Value, r.Text)
+		result.IsError = r.Failed
+		return result, nil
+	}
+}
+
+// progress returns a function that tells the client how far the call is, nil
+// if it did not ask for that, and one that lets the last message out before
+// the result.
+func (s *Server) progress(ctx context.Context, req mcp.CallToolRequest) (tell func(string), settle func()) {
+	if req.Params.Meta == nil || req.Params.Meta.ProgressToken == nil {
+		return nil, func() {}
+	}
+	token, n := req.Params.Meta.ProgressToken, 0
+	tell = func(message string) {
+		n++
+		err := s.mcp.SendNotificationToClient(ctx, string(mcp.MethodNotificationProgress),
+			map[string]any{"progressToken": token, "progress": n, "message": message})
+		if err != nil {
+			s.log.Debug("progress not told", "err", err)
+		}
+	}
+	return tell, func() { waitWritten(ctx, n) }
+}
+
+const (
+	settlePause = 2 * time.Millisecond
+	settleLimit = 100 * time.Millisecond
+)
+
+// waitWritten gives the library time to write the notifications that are queued:
+// one that is taken from the queue just before the handler returns gets lost
+// (mcp-go issue 763). Sessions of our own write in order by themselves.
+func waitWritten(ctx context.Context, sent int) {
+	session := server.ClientSessionFromContext(ctx)
+	if _, ordered := session.(*pipeSession); session == nil || ordered || sent == 0 {
+		return
+	}
+	limit := time.NewTimer(settleLimit)
+	defer limit.Stop()
+	tick := time.NewTicker(settlePause)
+	defer tick.Stop()
+	for empty := false; ; {
+		select {
+		case <-tick.C:
+			if empty {
+				return
+			}
+			empty = len(session.NotificationChannel()) == 0
+		case <-limit.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+type servedKey struct{}
+
+// servedUntil marks a context whose own end says nothing with one that ends
+// when nobody can take the answer any more.
+func servedUntil(ctx, end context.Context) context.Context {
+	return context.WithValue(ctx, servedKey{}, end)
+}
+
+// whileServed returns a context that also ends as servedUntil said.
+func whileServed(ctx context.Context) (context.Context, func()) {
+	end, ok := ctx.Value(servedKey{}).(context.Context)
+	if !ok {
+		return ctx, func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(end, cancel)
+	return ctx, func() { stop(); cancel() }
+}

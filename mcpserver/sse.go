@@ -1,0 +1,66 @@
+package mcpserver
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+
+	"github.com/mark3labs/mcp-go/mcp"
+	"github.com/mark3labs/mcp-go/server"
+
+	"github.com/epic-swf/testbed/swf"
+	"github.com/epic-swf/testbed/web"
+)
+
+type sseIDKey struct{}
+
+// serveSSE is /sse: one stream, one session, whose id ends with the stream.
+func (h *HTTP) serveSSE(w http.ResponseWriter, r *http.Request) {
+	if !accepts(r, "text/event-stream") {
+		web.WriteError(w, http.StatusNotAcceptable, swf.E(swf.CodeInvalidArgument, "this path answers with a stream of events", "send Accept: text/event-stream"))
+		return
+	}
+	who := principal(r)
+	leave, ok := h.streams.enter(who)
+	if !ok {
+		tooMany(w, "streams")
+		return
+	}
+	defer leave()
+	if h.ids.full(who) {
+		tooMany(w, "sessions")
+		return
+	}
+	id := h.ids.mint(who)
+	defer h.ids.end(id)
+	pw, r, done := patient(w, r, h.o.WriteLimit)
+	defer done()
+	defer context.AfterFunc(h.stopping, pw.cancel)()
+	h.sse.SSEHandler().ServeHTTP(pw, r.WithContext(context.WithValue(r.Context(), sseIDKey{}, id)))
+}
+
+// serveMessage is /message: what a client of /sse sends. The transport knows
+// no version after 2025-11-25, and says so.
+func (h *HTTP) serveMessage(w http.ResponseWriter, r *http.Request) {
+	raw, _ := io.ReadAll(r.Body) // in memory already
+	r.Body = io.NopCloser(bytes.NewReader(raw))
+	if _, bad := readMessage(raw); bad != nil {
+		writeProblem(w, http.StatusBadRequest, bad, nil)
+		return
+	}
+	if !h.ids.valid(r.URL.Query().Get("sessionId"), principal(r)) {
+		noSession(w)
+		return
+	}
+	r.Header.Del(mcp.HeaderProtocolVersion)
+	pw, r, done := patient(w, r, h.o.WriteLimit)
+	defer done()
+	h.sse.MessageHandler().ServeHTTP(pw, r)
+}
+
+// sseContext prepares the context of one message. The library detaches it
+// from the request; when the server stops nobody can take the answer.
+func (h *HTTP) sseContext(ctx context.Context, _ *http.Request) context.Context {
+	return server.WithSupportedProtocolVersions(servedUntil(ctx, h.stopping), legacy())
+}
