@@ -10,6 +10,9 @@ import (
 	"unicode/utf8"
 )
 
+// jsonSpace is the white space that JSON knows.
+const jsonSpace = " \t\r\n"
+
 // CheckJSON reports why body should not be trusted as one JSON value: bytes
 // that are not UTF-8, something after the value, nesting deeper than maxDepth,
 // a key that occurs twice in an object or that holds a NUL. Two readers of such
@@ -48,7 +51,7 @@ func CheckJSON(body []byte, maxDepth int) error {
 			}
 		}
 		if len(stack) == 0 {
-			if dec.More() {
+			if len(bytes.Trim(body[dec.InputOffset():], jsonSpace)) > 0 {
 				return errors.New("something follows the JSON value")
 			}
 			return nil
@@ -57,7 +60,7 @@ func CheckJSON(body []byte, maxDepth int) error {
 }
 
 func endOfJSON(body []byte, depth int) error {
-	if depth == 0 && len(bytes.TrimSpace(body)) == 0 {
+	if depth == 0 && len(bytes.Trim(body, jsonSpace)) == 0 {
 		return errors.New("no JSON value")
 	}
 	return io.ErrUnexpectedEOF
