@@ -1,0 +1,261 @@
+package manager
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/epic-swf/testbed/amq"
+	"github.com/epic-swf/testbed/control"
+	"github.com/epic-swf/testbed/swf"
+)
+
+const (
+	minFreeBytes  = 8 << 20 // below it no command is journaled
+	maxReplyTos   = 8       // copies of one command that are told its outcome
+	maxAtOnce     = 4       // workflow commands beside the executor
+	maxLookAtOnce = 8       // pings and statuses at once
+)
+
+// submission is a command that passed the door, with whoever wants to hear.
+type submission struct {
+	cmd     control.Command
+	replyTo string              // a queue under our prefix, or ""
+	local   func(control.Reply) // a caller on this host, or nil
+}
+
+// receive is the handler of the control queue. It never executes anything
+// (design, rule 3): a message that is not a command of this user, signed with
+// this user's key, is dropped without a trace in the journal, so that a forger
+// cannot burn an id.
+func (m *Manager) receive(_ context.Context, d *amq.Delivery) {
+	defer func() {
+		if err := d.Ack(); err != nil {
+			m.log.Warn("acknowledge failed, the broker will deliver again", "err", err)
+		}
+	}()
+	cmd, err := m.door(d)
+	if err != nil {
+		m.dropped.Add(1)
+		m.log.Warn("dropped a message on the control queue", "audit", true, "reason", swf.AsError(err).Message, "bytes", len(d.Body))
+		return
+	}
+	s := submission{cmd: cmd}
+	if strings.HasPrefix(cmd.ReplyTo, swf.ReplyPrefix) {
+		s.replyTo = cmd.ReplyTo
+	}
+	m.submit(s)
+}
+
+// door checks the signature and the names.
+func (m *Manager) door(d *amq.Delivery) (control.Command, error) {
+	if !m.o.Key.IsZero() {
+		err := m.o.Key.Verify(control.DomainCommand, d.Headers[control.SignatureHeader], d.Body)
+		unsigned := d.Headers[control.SignatureHeader] == ""
+		if err != nil && (!unsigned || !m.o.AcceptUnsigned) {
+			return control.Command{}, err
+		}
+	}
+	cmd, err := control.DecodeCommand(d.Body)
+	if err != nil {
+		return cmd, err
+	}
+	if err := cmd.Check(); err != nil {
+		return cmd, err
+	}
+	if cmd.Username != m.o.Username {
+		return cmd, swf.E(swf.CodeForbidden, "the command is for another user", "send it to that user's control queue")
+	}
+	return cmd, nil
+}
+
+// submit answers a look at once, in a bounded side pool, and takes a command
+// with an effect through the journal.
+func (m *Manager) submit(s submission) {
+	if s.cmd.Verb.Effect() {
+		m.accept(s)
+		return
+	}
+	select {
+	case m.looks <- struct{}{}:
+	default:
+		m.answer(s, control.Refusal(s.cmd.ID, swf.E(swf.CodeLimited, "too many looks at once", "ask again in a second")))
+		return
+	}
+	m.side.Go(func() {
+		defer func() { <-m.looks }()
+		ctx, cancel := context.WithTimeout(m.lookCtx, 5*time.Second)
+		defer cancel()
+		m.answer(s, m.look(ctx, &s.cmd))
+	})
+}
+
+// accept applies the rules of the journal. When it returns, the command is
+// refused, known already, or on disk.
+func (m *Manager) accept(s submission) {
+	m.accepting.Lock()
+	defer m.accepting.Unlock()
+	known, err := m.journal.Get(s.cmd.ID)
+	if err != nil {
+		m.answer(s, control.Refusal(s.cmd.ID, err))
+		return
+	}
+	if known != nil {
+		m.repeat(known, s)
+		return
+	}
+	rec := &record{Command: s.cmd, Intent: s.cmd.Intent(), Phase: phaseAccepted, AcceptedAt: time.Now()}
+	if s.replyTo != "" {
+		rec.ReplyTos = []string{s.replyTo}
+	}
+	if s.cmd.Verb == control.StopTestbed { // an accepted stop has begun, and knows what it is to stop
+		rec.Phase, rec.Target = phaseBegun, m.stopTarget()
+	}
+	if r := m.admit(&s.cmd); r != nil {
+		m.refuse(rec, s, r)
+		return
+	}
+	begin, withdraw, err := m.reserve(&s.cmd)
+	if err != nil {
+		r := control.Refusal(s.cmd.ID, err)
+		m.refuse(rec, s, &r)
+		return
+	}
+	if err := m.journal.Put(rec); err != nil {
+		withdraw()
+		m.answer(s, control.Refusal(s.cmd.ID, err))
+		return
+	}
+	m.listen(s)
+	m.tell(rec, control.Reply{CommandID: s.cmd.ID, Kind: control.Accepted})
+	begin()
+}
+
+// repeat answers a further copy of a command that is in the journal.
+func (m *Manager) repeat(known *record, s submission) {
+	if known.Intent != "" && known.Intent != s.cmd.Intent() {
+		m.answer(s, control.Refusal(s.cmd.ID, swf.E(swf.CodeConflict,
+			fmt.Sprintf("command_id %s was used for another command", s.cmd.ID), "use a fresh command_id for a new command; the first command stands")))
+		return
+	}
+	if known.Phase != phaseDone && s.replyTo != "" && !slices.Contains(known.ReplyTos, s.replyTo) && len(known.ReplyTos) < maxReplyTos {
+		updated, err := m.journal.Modify(s.cmd.ID, func(r *record) error {
+			r.ReplyTos = append(r.ReplyTos, s.replyTo)
+			return nil
+		})
+		if err == nil {
+			known = updated
+		}
+	}
+	if known.Phase == phaseDone {
+		m.answer(s, *known.Outcome)
+		return
+	}
+	m.listen(s)
+	m.answer(s, control.Reply{CommandID: s.cmd.ID, Kind: control.Accepted})
+}
+
+// admit checks what does not depend on others: space, times, order. It
+// returns nil or the outcome.
+func (m *Manager) admit(cmd *control.Command) *control.Reply {
+	refused := func(code swf.Code, message, hint string) *control.Reply {
+		r := control.Refusal(cmd.ID, swf.E(code, message, hint))
+		return &r
+	}
+	now := time.Now()
+	switch {
+	case cmd.IssuedAt.IsZero() || cmd.ExpiresAt.IsZero() || !cmd.ExpiresAt.After(cmd.IssuedAt) || cmd.ExpiresAt.Sub(cmd.IssuedAt) > control.MaxTTL:
+		return refused(swf.CodeInvalidArgument, "issued_at and expires_at are missing or not in order",
+			fmt.Sprintf("send both; expires_at is at most %s behind issued_at", control.MaxTTL))
+	case cmd.IssuedAt.Sub(now) > control.MaxSkew:
+		return refused(swf.CodeClockSkew, fmt.Sprintf("the command was issued at %s, but here it is %s", stamp(cmd.IssuedAt), stamp(now)),
+			"set the clocks of both hosts (NTP), then send a new command")
+	case !now.Before(cmd.ExpiresAt):
+		r := expired(cmd, now)
+		return &r
+	case cmd.IssuedAt.Before(m.journal.created):
+		return refused(swf.CodeStale, fmt.Sprintf("the command was issued at %s, before this manager's journal began (%s)", stamp(cmd.IssuedAt), stamp(m.journal.created)),
+			"it may have acted already; look with get_testbed_status, then send a new command")
+	case m.journal.Full():
+		return refused(swf.CodeJournalFull, "the journal holds as many commands as it may", "wait a minute, then send a new command")
+	case freeBytes(m.o.Paths.State) < minFreeBytes:
+		return refused(swf.CodeDiskFull, "less than 8 MiB are free where the manager keeps its journal", "free space in "+m.o.Paths.State+", then send a new command")
+	}
+	if cmd.Verb != control.StartTestbed && cmd.Verb != control.RunWorkflow {
+		return nil
+	}
+	barrier, err := m.journal.Barrier()
+	if err != nil {
+		r := control.Refusal(cmd.ID, err)
+		return &r
+	}
+	if !barrier.IsZero() && !cmd.IssuedAt.After(barrier) {
+		return refused(swf.CodeSuperseded, fmt.Sprintf("a stop issued at %s came after this command (%s)", stamp(barrier), stamp(cmd.IssuedAt)),
+			"if it is still wanted, send a new command")
+	}
+	return nil
+}
+
+// reserve finds the command's place: the executor, or one of the slots beside
+// it. begin is called once the command is on disk, withdraw if it is not.
+func (m *Manager) reserve(cmd *control.Command) (begin, withdraw func(), err error) {
+	if cmd.Verb == control.RunWorkflow || cmd.Verb == control.StopWorkflow {
+		select {
+		case m.beside <- struct{}{}:
+		default:
+			return nil, nil, swf.E(swf.CodeBusy, "four workflow commands are under way already", "wait for their outcomes, then send it again under a new command_id")
+		}
+		c := *cmd
+		begin = func() { m.side.Go(func() { defer func() { <-m.beside }(); m.workflow(c) }) }
+		return begin, func() { <-m.beside }, nil
+	}
+	j := m.newJob(cmd)
+	if holder := m.exec.Offer(j); holder != nil {
+		return nil, nil, swf.E(swf.CodeBusy, fmt.Sprintf("the manager is busy with %s %s", holder.verb, holder.id),
+			fmt.Sprintf("wait for it: get_testbed_status(command_id=%q)", holder.id))
+	}
+	return func() { m.exec.Release(j) }, func() { m.exec.Withdraw(j) }, nil
+}
+
+// stopTarget is the start that a stop accepted now is meant for.
+func (m *Manager) stopTarget() string {
+	if j := m.exec.Holder(); j != nil && j.verb == control.StartTestbed {
+		return j.id
+	}
+	return m.o.Testbed.StartID()
+}
+
+// refuse journals an outcome without effect, then tells it.
+func (m *Manager) refuse(rec *record, s submission, r *control.Reply) {
+	now := time.Now()
+	r.FinishedAt = &now
+	rec.Phase, rec.Outcome, rec.DoneAt = phaseDone, r, now
+	if err := m.journal.Put(rec); err != nil {
+		m.answer(s, control.Refusal(s.cmd.ID, err))
+		return
+	}
+	m.log.Info("refused", "command", s.cmd.Verb, "command_id", s.cmd.ID, "code", r.Error.Code, "issued_by", s.cmd.IssuedBy)
+	m.answer(s, *r)
+}
+
+func expired(cmd *control.Command, now time.Time) control.Reply {
+	return control.Reply{CommandID: cmd.ID, Kind: control.Final, Outcome: control.Expired, Error: swf.E(swf.CodeExpired,
+		fmt.Sprintf("the command expired at %s; the manager's clock says %s, and it was not executed", stamp(cmd.ExpiresAt), stamp(now)),
+		"if it is still wanted, send a new command")}
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// freeBytes returns the space an unprivileged user has left, or a large
+// number when the file system does not say.
+func freeBytes(dir string) uint64 {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 1 << 62
+	}
+	return st.Bavail * uint64(st.Bsize)
+}

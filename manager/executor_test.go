@@ -1,0 +1,124 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/epic-swf/testbed/control"
+)
+
+func runExecutor(t *testing.T) (*executor, context.CancelFunc) {
+	t.Helper()
+	e := newExecutor()
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { e.Run(ctx) })
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	return e, cancel
+}
+
+// blocked is a job that runs until its context ends or it is let go.
+func blocked(id string, verb control.Verb) (j *job, running chan struct{}, release chan struct{}, ended chan error) {
+	running, release, ended = make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	j = &job{id: id, verb: verb, run: func(ctx context.Context) {
+		close(running)
+		select {
+		case <-release:
+			ended <- nil
+		case <-ctx.Done():
+			ended <- context.Cause(ctx)
+		}
+	}}
+	return
+}
+
+func TestOnlyStopsWait(t *testing.T) {
+	e, _ := runExecutor(t)
+	first, running, _, ended := blocked("start", control.StartTestbed)
+	if h := e.Offer(first); h != nil {
+		t.Fatal("a free executor refused")
+	}
+	e.Release(first)
+	<-running
+	for _, verb := range []control.Verb{control.StartTestbed, control.Restart} {
+		if h := e.Offer(&job{id: "second", verb: verb}); h != first {
+			t.Errorf("%s beside a start: holder %v", verb, h)
+		}
+	}
+	stop, stopping, release, _ := blocked("stop", control.StopTestbed)
+	if h := e.Offer(stop); h != nil {
+		t.Fatal("a stop was refused")
+	}
+	e.Release(stop)
+	if err := <-ended; !errors.Is(err, errOvertaken) {
+		t.Errorf("the start ended with %v", err)
+	}
+	<-stopping
+	another, second, _, _ := blocked("stop2", control.StopTestbed)
+	if h := e.Offer(another); h != nil {
+		t.Fatal("a second stop must wait")
+	}
+	e.Release(another)
+	close(release)
+	<-second
+	if e.Holder() != another {
+		t.Error("the second stop does not hold the executor")
+	}
+	e.mu.Lock()
+	another.cancel(nil)
+	e.mu.Unlock()
+}
+
+func TestStopBehindAWaitingStartOvertakesIt(t *testing.T) {
+	e := newExecutor()
+	start, _, _, ended := blocked("start", control.StartTestbed)
+	stop, stopping, release, _ := blocked("stop", control.StopTestbed)
+	for _, j := range []*job{start, stop} {
+		if h := e.Offer(j); h != nil {
+			t.Fatal("refused", j.id)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { e.Run(ctx) })
+	e.Release(start)
+	e.Release(stop)
+	if err := <-ended; !errors.Is(err, errOvertaken) {
+		t.Errorf("the start ended with %v", err)
+	}
+	<-stopping
+	close(release)
+	cancel()
+	wg.Wait()
+}
+
+func TestWithdrawnJobNeverRuns(t *testing.T) {
+	e := newExecutor()
+	j := &job{id: "x", verb: control.StartTestbed}
+	if e.Offer(j) != nil {
+		t.Fatal("refused")
+	}
+	e.Withdraw(j)
+	if h := e.Offer(&job{id: "y", verb: control.StartTestbed}); h != nil {
+		t.Errorf("the place is still taken by %s", h.id)
+	}
+}
+
+func TestLeavingUndoesAStartAndFinishesAStop(t *testing.T) {
+	for verb, want := range map[control.Verb]error{control.StartTestbed: errLeaving, control.StopTestbed: nil} {
+		e, cancel := runExecutor(t)
+		j, running, release, ended := blocked("j", verb)
+		e.Offer(j)
+		e.Release(j)
+		<-running
+		cancel()
+		if want == nil {
+			close(release)
+		}
+		if err := <-ended; !errors.Is(err, want) {
+			t.Errorf("%s ended with %v", verb, err)
+		}
+	}
+}

@@ -1,0 +1,363 @@
+package manager
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sort"
+	"sync"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/epic-swf/testbed/control"
+	"github.com/epic-swf/testbed/swf"
+)
+
+// phase is how far a command has come. Each step is on disk before the next
+// one begins.
+type phase string
+
+const (
+	phaseAccepted phase = "accepted" // will have an outcome
+	phaseBegun    phase = "begun"    // expiry no longer counts
+	phaseActing   phase = "acting"   // something may have changed
+	phaseDone     phase = "done"     // the outcome stands
+)
+
+// record is what the journal keeps of one command.
+type record struct {
+	Command    control.Command `json:"command"`
+	Intent     string          `json:"intent"` // "" in the tombstone of an id that never arrived
+	Phase      phase           `json:"phase"`
+	ReplyTos   []string        `json:"reply_tos,omitempty"`
+	Target     string          `json:"target,omitempty"` // stop: the start id that it found
+	Outcome    *control.Reply  `json:"outcome,omitempty"`
+	AcceptedAt time.Time       `json:"accepted_at"`
+	DoneAt     time.Time       `json:"done_at,omitzero"`
+}
+
+// Retention of outcomes (promise P1).
+const (
+	keepOutcomes = 7 * 24 * time.Hour
+	keepIDs      = 100_000
+	evictAfter   = 5 * time.Second // behind expires_at, before which no id goes
+)
+
+var (
+	bucketCommands = []byte("commands")
+	bucketMeta     = []byte("meta")
+	keyCreated     = []byte("created_at")
+	keyBarrier     = []byte("barrier")
+)
+
+// journal is the durable memory of commands. bbolt may panic or fault on a
+// damaged file, so one goroutine does all the work and turns both into errors;
+// after the first such error the journal is sealed and takes nothing more.
+// Safe for concurrent use.
+type journal struct {
+	path    string
+	created time.Time
+	db      *bolt.DB
+	work    chan func()
+	stop    chan struct{}
+	done    chan struct{}
+
+	mu     sync.Mutex
+	sealed error
+	count  int
+}
+
+// openJournal opens or creates the journal. A file that cannot be used gives
+// a sealed journal, not an error: the manager must still answer.
+func openJournal(path string) *journal {
+	j := &journal{path: path, work: make(chan func()), stop: make(chan struct{}), done: make(chan struct{})}
+	go j.serve()
+	if err := j.do(j.open); err != nil {
+		j.seal(err)
+	}
+	return j
+}
+
+func (j *journal) open() error {
+	if err := os.MkdirAll(filepath.Dir(j.path), 0o700); err != nil {
+		return err
+	}
+	db, err := bolt.Open(j.path, 0o600, &bolt.Options{Timeout: time.Second})
+	if errors.Is(err, berrors.ErrTimeout) {
+		return swf.E(swf.CodeManagerRunning, "another process holds the journal "+j.path, "stop it: testbed agent-manager stop")
+	}
+	if err != nil {
+		return err
+	}
+	j.db = db
+	return db.Update(func(tx *bolt.Tx) error {
+		for err := range tx.Check() {
+			return err
+		}
+		commands, err := tx.CreateBucketIfNotExists(bucketCommands)
+		if err != nil {
+			return err
+		}
+		meta, err := tx.CreateBucketIfNotExists(bucketMeta)
+		if err != nil {
+			return err
+		}
+		j.count = commands.Stats().KeyN
+		if b := meta.Get(keyCreated); b != nil {
+			return j.created.UnmarshalText(b)
+		}
+		j.created = time.Now()
+		return putTime(meta, keyCreated, j.created)
+	})
+}
+
+// serve runs the work in one goroutine whose faults are panics.
+func (j *journal) serve() {
+	defer close(j.done)
+	debug.SetPanicOnFault(true)
+	for {
+		select {
+		case f := <-j.work:
+			f()
+		case <-j.stop:
+			return
+		}
+	}
+}
+
+// do runs f on the journal's goroutine and seals the journal when it panics.
+func (j *journal) do(f func() error) (err error) {
+	result := make(chan error, 1)
+	j.work <- func() {
+		defer func() {
+			if p := recover(); p != nil {
+				result <- fmt.Errorf("the journal is damaged: %v", p)
+			}
+		}()
+		result <- f()
+	}
+	return <-result
+}
+
+func (j *journal) seal(err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.sealed == nil {
+		j.sealed = err
+	}
+}
+
+// Sealed returns why the journal takes nothing, or nil.
+func (j *journal) Sealed() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.sealed == nil {
+		return nil
+	}
+	return swf.E(swf.CodeJournalSealed, fmt.Sprintf("the journal %s cannot be used: %v", j.path, j.sealed),
+		"only ping and status are answered; stop the agents with testbed stop-agents, move the journal away and restart the manager").Because(j.sealed)
+}
+
+// Close ends the goroutine and the file.
+func (j *journal) Close() error {
+	err := j.do(func() error {
+		if j.db == nil {
+			return nil
+		}
+		return j.db.Close()
+	})
+	close(j.stop)
+	<-j.done
+	return err
+}
+
+func (j *journal) update(f func(commands, meta *bolt.Bucket) error) error {
+	if err := j.Sealed(); err != nil {
+		return err
+	}
+	return j.do(func() error {
+		return j.db.Update(func(tx *bolt.Tx) error { return f(tx.Bucket(bucketCommands), tx.Bucket(bucketMeta)) })
+	})
+}
+
+func (j *journal) view(f func(commands, meta *bolt.Bucket) error) error {
+	if err := j.Sealed(); err != nil {
+		return err
+	}
+	return j.do(func() error {
+		return j.db.View(func(tx *bolt.Tx) error { return f(tx.Bucket(bucketCommands), tx.Bucket(bucketMeta)) })
+	})
+}
+
+// Get returns the record of an id, or nil.
+func (j *journal) Get(id string) (*record, error) {
+	var r *record
+	err := j.view(func(commands, _ *bolt.Bucket) error {
+		b := commands.Get([]byte(id))
+		if b == nil {
+			return nil
+		}
+		r = new(record)
+		return json.Unmarshal(b, r)
+	})
+	return r, err
+}
+
+// Put writes a record and returns when it is on disk. A record that begins a
+// barrier (design, rule 5) moves it in the same transaction.
+func (j *journal) Put(r *record) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return j.update(func(commands, meta *bolt.Bucket) error {
+		if commands.Get([]byte(r.Command.ID)) == nil {
+			j.addCount(1)
+		}
+		if isBarrier(r.Command.Verb) && r.Phase != phaseDone {
+			if err := raiseTime(meta, keyBarrier, r.Command.IssuedAt); err != nil {
+				return err
+			}
+		}
+		return commands.Put([]byte(r.Command.ID), b)
+	})
+}
+
+// Modify changes the record of a known id in one transaction and returns what
+// was written. An error from f leaves the record as it was.
+func (j *journal) Modify(id string, f func(*record) error) (*record, error) {
+	r := new(record)
+	err := j.update(func(commands, _ *bolt.Bucket) error {
+		b := commands.Get([]byte(id))
+		if b == nil {
+			return fmt.Errorf("command %s is not in the journal", id)
+		}
+		if err := json.Unmarshal(b, r); err != nil {
+			return err
+		}
+		if err := f(r); err != nil {
+			return err
+		}
+		b, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		return commands.Put([]byte(id), b)
+	})
+	return r, err
+}
+
+// Barrier returns the issue time of the latest accepted stop or restart.
+func (j *journal) Barrier() (time.Time, error) {
+	var t time.Time
+	err := j.view(func(_, meta *bolt.Bucket) error {
+		if b := meta.Get(keyBarrier); b != nil {
+			return t.UnmarshalText(b)
+		}
+		return nil
+	})
+	return t, err
+}
+
+// Unfinished returns the records without an outcome, oldest first.
+func (j *journal) Unfinished() ([]*record, error) {
+	var open []*record
+	err := j.view(func(commands, _ *bolt.Bucket) error {
+		return commands.ForEach(func(_, b []byte) error {
+			r := new(record)
+			if err := json.Unmarshal(b, r); err != nil {
+				return err
+			}
+			if r.Phase != phaseDone {
+				open = append(open, r)
+			}
+			return nil
+		})
+	})
+	sort.Slice(open, func(a, b int) bool { return open[a].AcceptedAt.Before(open[b].AcceptedAt) })
+	return open, err
+}
+
+// Full reports whether no further id can be taken.
+func (j *journal) Full() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.count >= keepIDs
+}
+
+func (j *journal) addCount(n int) {
+	j.mu.Lock()
+	j.count += n
+	j.mu.Unlock()
+}
+
+// Sweep forgets outcomes that are past their retention and, when there are
+// too many ids, the oldest ones that no late copy can match any more.
+func (j *journal) Sweep(now time.Time) error {
+	return j.update(func(commands, _ *bolt.Bucket) error {
+		type old struct {
+			key  string
+			done time.Time
+		}
+		var candidates []old
+		drop := func(key string) error {
+			j.addCount(-1)
+			return commands.Delete([]byte(key))
+		}
+		err := commands.ForEach(func(k, b []byte) error {
+			var r record
+			if err := json.Unmarshal(b, &r); err != nil {
+				return err
+			}
+			if r.Phase == phaseDone && now.After(r.Command.ExpiresAt.Add(evictAfter)) {
+				candidates = append(candidates, old{string(k), r.DoneAt})
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		sort.Slice(candidates, func(a, b int) bool { return candidates[a].done.Before(candidates[b].done) })
+		for _, c := range candidates {
+			j.mu.Lock()
+			crowded := j.count > keepIDs*9/10
+			j.mu.Unlock()
+			if !crowded && now.Sub(c.done) < keepOutcomes {
+				break
+			}
+			if err := drop(c.key); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func isBarrier(v control.Verb) bool { return v == control.StopTestbed || v == control.Restart }
+
+func putTime(b *bolt.Bucket, key []byte, t time.Time) error {
+	text, err := t.MarshalText()
+	if err != nil {
+		return err
+	}
+	return b.Put(key, text)
+}
+
+// raiseTime stores t unless what is stored is later.
+func raiseTime(b *bolt.Bucket, key []byte, t time.Time) error {
+	var old time.Time
+	if text := b.Get(key); text != nil {
+		if err := old.UnmarshalText(text); err != nil {
+			return err
+		}
+	}
+	if !t.After(old) {
+		return nil
+	}
+	return putTime(b, key, t)
+}

@@ -1,0 +1,145 @@
+package manager
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/epic-swf/testbed/control"
+	"github.com/epic-swf/testbed/swf"
+)
+
+// The local door: a unix socket in the state folder through which the CLI of
+// the same user commands a running manager without a broker (design, 4b.5).
+// One connection carries one command, a line of JSON, and its replies, a line
+// each. The folder's mode says who may enter.
+
+const maxLine = control.MaxBody + 1
+
+// serveLocal takes connections until ctx ends.
+func (m *Manager) serveLocal(ctx context.Context, ln net.Listener) {
+	stop := context.AfterFunc(ctx, func() { ln.Close() })
+	defer stop()
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		m.side.Go(func() {
+			defer conn.Close()
+			stop := context.AfterFunc(m.lookCtx, func() { conn.Close() })
+			defer stop()
+			m.converse(conn)
+		})
+	}
+}
+
+// converse answers one connection until its command has an outcome or the
+// caller hangs up; hanging up never ends the command.
+func (m *Manager) converse(conn net.Conn) {
+	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	line, err := bufio.NewReader(io.LimitReader(conn, maxLine)).ReadBytes('\n')
+	if err != nil {
+		return
+	}
+	replies := make(chan control.Reply, 64)
+	gone := make(chan struct{})
+	defer close(gone)
+	sink := func(r control.Reply) {
+		select {
+		case replies <- r:
+		case <-gone:
+		case <-time.After(time.Second): // a caller that does not read misses progress
+		}
+	}
+	cmd, err := control.DecodeCommand(line)
+	if err == nil {
+		err = cmd.Check()
+	}
+	if err == nil && cmd.Username != m.o.Username {
+		err = swf.E(swf.CodeForbidden, fmt.Sprintf("this is the manager of %s", m.o.Username), "run the command as that user")
+	}
+	if err != nil {
+		sink(control.Refusal(cmd.ID, err))
+	} else {
+		m.submit(submission{cmd: cmd, local: sink})
+	}
+	for {
+		select {
+		case r := <-replies:
+			body, err := r.Encode()
+			if err != nil {
+				return
+			}
+			_ = conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
+			if _, err := conn.Write(append(body, '\n')); err != nil || r.Kind == control.Final {
+				return
+			}
+		case <-m.lookCtx.Done():
+			return
+		}
+	}
+}
+
+// listenLocal binds the socket. The manager's lock is held, so a socket that
+// is there is a dead one's.
+func listenLocal(path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		ln.Close()
+		return nil, err
+	}
+	return ln, nil
+}
+
+// AskLocal sends a command to the manager behind the socket and waits for the
+// outcome, like control.Client.Ask. The error is no_manager when nobody
+// listens there.
+func AskLocal(ctx context.Context, socket string, cmd control.Command, progress func(control.Reply)) (control.Reply, error) {
+	cmd.Complete(time.Now())
+	body, err := cmd.Encode()
+	if err != nil {
+		return control.Reply{}, err
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", socket)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+		return control.Reply{}, swf.E(swf.CodeNoManager, "no agent manager runs here", "start it: testbed agent-manager").Because(err)
+	}
+	if err != nil {
+		return control.Reply{}, err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	if _, err := conn.Write(append(body, '\n')); err != nil {
+		return control.Reply{}, err
+	}
+	dec := json.NewDecoder(conn)
+	for {
+		var r control.Reply
+		if err := dec.Decode(&r); err != nil {
+			// The command may have been taken: its outcome is unknown, not failed.
+			return control.Reply{CommandID: cmd.ID, Kind: control.Final, Outcome: control.Pending}, nil
+		}
+		if r.Kind == control.Final {
+			return r, nil
+		}
+		if progress != nil {
+			progress(r)
+		}
+	}
+}

@@ -1,0 +1,244 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/epic-swf/testbed/amq"
+	"github.com/epic-swf/testbed/config"
+	"github.com/epic-swf/testbed/control"
+	"github.com/epic-swf/testbed/swf"
+)
+
+// ErrRestart is what Run returns when a restart command wants the daemon
+// started anew.
+var ErrRestart = errors.New("restart")
+
+// Monitor is what a manager tells the monitor; *monitor.Client is one.
+type Monitor interface {
+	Heartbeat(ctx context.Context, h swf.Heartbeat) error
+	PatchExecution(ctx context.Context, id string, fields map[string]any) error
+}
+
+// Options make a Manager.
+type Options struct {
+	Username       string
+	Paths          config.Paths
+	Testbed        *Testbed
+	Broker         amq.Options
+	Monitor        Monitor     // nil: none is configured
+	Key            control.Key // zero: commands are taken unsigned, and said so
+	AcceptUnsigned bool        // take unsigned commands although there is a key
+	Version        string
+	Beat           <-chan struct{} // each receive sends a heartbeat now; may be nil
+	Ready          func()          // called once, when the control queue is subscribed; may be nil
+	Log            *slog.Logger
+}
+
+// Manager is the daemon of one user. Make it with New and call Run once.
+type Manager struct {
+	o        Options
+	log      *slog.Logger
+	instance string
+
+	journal *journal
+	exec    *executor
+	bus     *amq.Conn
+	self    *control.Client // asks this user's own control queue
+	runner  Runner
+
+	accepting sync.Mutex // orders acceptance; see accept
+	looks     chan struct{}
+	beside    chan struct{}
+	outbox    chan outbound
+	local     listeners
+	soon      chan struct{}
+	abandon   chan struct{}
+
+	busCtx  context.Context // outlives Run's, so that last words are heard
+	lookCtx context.Context // ends when looks and workflow commands must
+	leave   context.CancelCauseFunc
+	side    sync.WaitGroup // looks, local callers, workflow commands
+
+	seq        atomic.Int64
+	probed     atomic.Int64 // unix nanoseconds of the last self-probe that came back
+	dropped    atomic.Int64
+	lostBefore atomic.Int64
+	monitorUp  atomic.Bool
+}
+
+// How long leaving may take, per part.
+const (
+	leaveTime = 60 * time.Second // an executor that undoes or stops
+	lastWords = 3 * time.Second  // replies and the last heartbeat
+	firstPing = 500 * time.Millisecond
+)
+
+// New makes a Manager. Nothing is opened yet.
+func New(o Options) *Manager {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	m := &Manager{
+		o: o, log: o.Log, instance: control.NewID(),
+		exec:   newExecutor(),
+		looks:  make(chan struct{}, maxLookAtOnce),
+		beside: make(chan struct{}, maxAtOnce),
+		outbox: make(chan outbound, replyQueue),
+		local:  listeners{byID: make(map[string][]func(control.Reply))},
+		soon:   make(chan struct{}, 1), abandon: make(chan struct{}),
+	}
+	m.monitorUp.Store(true)
+	return m
+}
+
+// LocalSocket is where the manager with those paths takes commands of the
+// same host.
+func LocalSocket(p config.Paths) (string, error) { return p.Socket("manager") }
+
+// Run works until ctx ends (nil), a restart command wants it gone (ErrRestart),
+// or it must not run: manager_running when another manager of the user lives,
+// here or elsewhere. A start under way is undone, a stop is finished; agents
+// that run go on running.
+func (m *Manager) Run(ctx context.Context) error {
+	if err := m.o.Paths.Make(); err != nil {
+		return err
+	}
+	socket, err := LocalSocket(m.o.Paths)
+	if err != nil {
+		return err
+	}
+	lifePath, err := m.o.Testbed.LifeLockPath()
+	if err != nil {
+		return err
+	}
+	life, err := TryLock(lifePath)
+	if err != nil {
+		return err
+	}
+	defer life.Unlock()
+	m.journal = openJournal(m.o.Paths.Journal())
+	defer m.journal.Close()
+	if err := m.journal.Sealed(); err != nil {
+		m.log.Error("the journal is sealed: only ping and status are answered", "err", err)
+	}
+	if m.o.Key.IsZero() {
+		m.log.Warn("NO CONTROL KEY: commands are taken from anybody who reaches the broker; testbed init makes a key")
+	}
+	ln, err := listenLocal(socket)
+	if err != nil {
+		return fmt.Errorf("local socket: %w", err)
+	}
+	defer os.Remove(socket)
+	return m.work(ctx, func(ctx context.Context) { m.serveLocal(ctx, ln) })
+}
+
+// work starts the goroutines, waits for the end, and ends them in order:
+// first nothing more comes in, then what is under way ends, then the last
+// words are said.
+func (m *Manager) work(ctx context.Context, serveLocal func(context.Context)) error {
+	run, leave := context.WithCancelCause(ctx)
+	m.leave = leave
+	lookCtx, endLooks := context.WithCancel(context.WithoutCancel(ctx))
+	busCtx, endBus := context.WithCancel(context.WithoutCancel(ctx))
+	m.lookCtx, m.busCtx = lookCtx, busCtx
+	m.bus = amq.New(m.o.Broker)
+	key := func(string) control.Key { return m.o.Key }
+	m.self = control.NewClient(control.ClientOptions{Bus: m.bus, Key: key, Source: "agent-manager", Log: m.log})
+	m.runner = Runner{m.o.Testbed, control.NewClient(control.ClientOptions{
+		Bus: m.bus, Key: m.o.Testbed.RunnerKey, Queue: swf.WorkflowQueue, Source: "agent-manager", Log: m.log})}
+
+	var bus, execs, words sync.WaitGroup
+	bus.Go(func() { _ = m.bus.Run(busCtx) })
+	execs.Go(func() { m.exec.Run(run) })
+	speak, silence := context.WithCancel(busCtx)
+	words.Go(func() { m.sendReplies(speak) })
+	beating, stopBeating := context.WithCancel(busCtx)
+	words.Go(func() { m.beat(beating) })
+	m.side.Go(func() { serveLocal(run) })
+	m.side.Go(func() { m.housekeeping(run) })
+
+	sub, err := m.join(run)
+	if err == nil {
+		<-run.Done()
+		err = context.Cause(run)
+	}
+	leave(err)
+	if sub != nil {
+		sub.Close()
+	}
+	giveUp := time.AfterFunc(leaveTime, func() { close(m.abandon) })
+	execs.Wait()
+	giveUp.Stop()
+	endLooks()
+	m.side.Wait()
+	stopBeating()
+	silence()
+	time.AfterFunc(lastWords, endBus)
+	words.Wait()
+	m.self.Close()
+	m.runner.Client.Close()
+	endBus()
+	bus.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// join makes sure that no other manager of the user answers, subscribes to the
+// control queue, and takes up what an earlier manager left. Without a broker it
+// waits for one; the local door is open meanwhile.
+func (m *Manager) join(ctx context.Context) (*amq.Subscription, error) {
+	if err := m.bus.WaitUp(ctx); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	ping, cancel := context.WithTimeout(ctx, firstPing)
+	pong, err := m.self.Ping(ping, m.o.Username)
+	cancel()
+	if err == nil && pong.Instance != m.instance {
+		return nil, swf.E(swf.CodeManagerRunning, fmt.Sprintf("an agent manager of %s runs already, on host %s with pid %d", m.o.Username, pong.Host, pong.PID),
+			"use that one, or stop it there: testbed agent-manager stop").Because(errNotAlone)
+	}
+	sub := m.bus.Subscribe(swf.ControlQueue(m.o.Username), amq.SubscribeOptions{Prefetch: 1, OnSubscribed: m.beatSoon}, m.receive)
+	select {
+	case <-sub.Ready():
+	case <-ctx.Done():
+		return sub, context.Cause(ctx)
+	}
+	m.log.Info("taking commands", "queue", swf.ControlQueue(m.o.Username), "instance", m.instance, "testbed", m.o.Testbed.Dir())
+	if m.o.Ready != nil {
+		m.o.Ready()
+	}
+	if m.journal.Sealed() != nil {
+		return sub, nil
+	}
+	return sub, m.recover()
+}
+
+// housekeeping forgets what is past its retention.
+func (m *Manager) housekeeping(ctx context.Context) {
+	tick := time.NewTicker(10 * time.Minute)
+	defer tick.Stop()
+	for {
+		if m.journal.Sealed() == nil {
+			if err := m.journal.Sweep(time.Now()); err != nil {
+				m.log.Error("journal sweep", "err", err)
+			}
+			if err := m.o.Testbed.Runs().Sweep(time.Now().Add(-keepOutcomes)); err != nil {
+				m.log.Error("runs sweep", "err", err)
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

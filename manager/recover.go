@@ -1,0 +1,102 @@
+package manager
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/epic-swf/testbed/control"
+	"github.com/epic-swf/testbed/swf"
+)
+
+// recover looks at what an earlier manager left without an outcome and hands
+// it to the executor, so that a stop overtakes that too. It is called once the
+// manager is subscribed (design, rule 8 and 4c.1).
+func (m *Manager) recover() error {
+	open, err := m.journal.Unfinished()
+	if err != nil {
+		return err
+	}
+	for _, rec := range open {
+		m.log.Info("found a command without an outcome", "command", rec.Command.Verb, "command_id", rec.Command.ID, "phase", rec.Phase)
+		m.resume(rec)
+	}
+	return nil
+}
+
+func (m *Manager) resume(rec *record) {
+	c := rec.Command
+	switch {
+	case c.Verb == control.RunWorkflow && rec.Phase != phaseAccepted:
+		m.side.Go(func() { m.conclude(c.ID, m.runner.GiveUp(&c, "the manager was interrupted")) })
+	case c.Verb == control.StopWorkflow && rec.Phase != phaseAccepted:
+		m.side.Go(func() { m.conclude(c.ID, interrupted("look with get_testbed_status whether the workflow still runs")) })
+	case c.Verb == control.RunWorkflow || c.Verb == control.StopWorkflow:
+		m.side.Go(func() { m.workflow(c) })
+	case rec.Phase == phaseAccepted:
+		m.exec.Enqueue(m.newJob(&c))
+	default:
+		m.exec.Enqueue(&job{id: c.ID, verb: c.Verb, run: func(ctx context.Context) { m.finish(ctx, rec) }})
+	}
+}
+
+// finish concludes a command of the executor that had begun.
+func (m *Manager) finish(ctx context.Context, rec *record) {
+	c := rec.Command
+	switch {
+	case c.Verb == control.StartTestbed && rec.Phase == phaseBegun:
+		m.conclude(c.ID, interrupted("nothing had been started yet; start it again"))
+	case c.Verb == control.StartTestbed:
+		m.conclude(c.ID, m.undoInterrupted(ctx, &c))
+	case rec.Phase == phaseActing: // a restart that got as far as leaving: this is the new manager
+		m.conclude(c.ID, control.Reply{Outcome: control.Succeeded, Message: "the manager has restarted"})
+	case rec.Target != "" && m.o.Testbed.Bears(rec.Target):
+		m.conclude(c.ID, m.stopNow(ctx, c.ID))
+	default: // what it was to stop is gone; what runs now is none of its business
+		m.conclude(c.ID, control.Reply{Outcome: control.Succeeded, Message: "what it was to stop no longer runs"})
+	}
+	m.beatSoon()
+}
+
+// undoInterrupted undoes a start that had begun to act, but only where what
+// runs, or was orphaned, bears that start's id.
+func (m *Manager) undoInterrupted(ctx context.Context, c *control.Command) control.Reply {
+	if !m.o.Testbed.Bears(c.ID) {
+		return interrupted("nothing of that start is running; start it again")
+	}
+	if stopped := m.stopNow(ctx, c.ID); stopped.Outcome != control.Succeeded {
+		return stopped
+	}
+	return interrupted("what it had started was stopped; start it again")
+}
+
+func interrupted(hint string) control.Reply {
+	return control.Reply{Outcome: control.Failed, Error: swf.E(swf.CodeInterrupted, "the manager was interrupted while it worked on this command", hint)}
+}
+
+// Bears reports whether a live supervisord, or a process that a dead one left
+// behind, carries the id of that start.
+func (t *Testbed) Bears(startID string) bool {
+	if live := t.StartID(); live != "" {
+		return live == startID
+	}
+	d, err := t.daemon(nil, "")
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	orphans, err := d.Orphans(ctx)
+	if err != nil {
+		t.o.Log.Error("orphans", "err", err)
+		return false
+	}
+	for _, o := range orphans {
+		if o.Getenv("SWF_START_ID") == startID {
+			return true
+		}
+	}
+	return false
+}
+
+var errNotAlone = fmt.Errorf("another manager of this user answers")

@@ -1,0 +1,161 @@
+package manager
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/epic-swf/testbed/control"
+	"github.com/epic-swf/testbed/swf"
+)
+
+// left plants what a manager that was killed would have left in the journal.
+func (b *bench) left(records ...*record) {
+	b.t.Helper()
+	j := openJournal(b.paths.Journal())
+	defer j.Close()
+	for _, r := range records {
+		if err := j.Put(r); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
+
+func crashed(id string, verb control.Verb, p phase, target string) *record {
+	now := time.Now()
+	c := control.Command{Verb: verb, ID: id, Username: "ann", IssuedBy: "ann", IssuedAt: now, ExpiresAt: now.Add(control.TTL)}
+	return &record{Command: c, Intent: c.Intent(), Phase: p, Target: target, AcceptedAt: now}
+}
+
+// outcome waits until the manager has concluded a command.
+func (b *bench) outcome(id string) control.Reply {
+	b.t.Helper()
+	for {
+		r := b.ask(control.Command{Verb: control.Status, Of: &control.Of{CommandID: id}})
+		if r.Of.Outcome != control.Pending {
+			return *r.Of
+		}
+		if r.Of.Error != nil {
+			b.t.Fatalf("lookup of %s: %+v", id, r.Of.Error)
+		}
+	}
+}
+
+func (b *bench) startByHand(id string) {
+	b.t.Helper()
+	if _, err := b.testbed().Start(context.Background(), StartRequest{ID: id}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func TestRecovery(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		running string // the start id of what runs when the manager comes back
+		left    *record
+		outcome control.Outcome
+		code    swf.Code
+		state   swf.TestbedState
+	}{
+		{"start accepted", "", crashed("x", control.StartTestbed, phaseAccepted, ""), control.Succeeded, "", swf.TestbedRunning},
+		{"start begun, nothing touched", "", crashed("x", control.StartTestbed, phaseBegun, ""), control.Failed, swf.CodeInterrupted, swf.TestbedStopped},
+		{"start begun, another's testbed up", "cli", crashed("x", control.StartTestbed, phaseBegun, ""), control.Failed, swf.CodeInterrupted, swf.TestbedRunning},
+		{"start acting, its own testbed up", "x", crashed("x", control.StartTestbed, phaseActing, ""), control.Failed, swf.CodeInterrupted, swf.TestbedStopped},
+		{"start acting, another's testbed up", "cli", crashed("x", control.StartTestbed, phaseActing, ""), control.Failed, swf.CodeInterrupted, swf.TestbedRunning},
+		{"stop begun, its target up", "s1", crashed("x", control.StopTestbed, phaseBegun, "s1"), control.Succeeded, "", swf.TestbedStopped},
+		{"stop begun, a newer testbed up", "cli", crashed("x", control.StopTestbed, phaseBegun, "s1"), control.Succeeded, "", swf.TestbedRunning},
+		{"restart that left", "", crashed("x", control.Restart, phaseActing, ""), control.Succeeded, "", swf.TestbedStopped},
+		{"run begun, never claimed", "", crashed("x", control.RunWorkflow, phaseBegun, ""), control.Failed, swf.CodeUnconfirmed, swf.TestbedStopped},
+		{"stop of a workflow begun", "", crashed("x", control.StopWorkflow, phaseBegun, ""), control.Failed, swf.CodeInterrupted, swf.TestbedStopped},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			if c.running != "" {
+				b.startByHand(c.running)
+			}
+			c.left.Command.ExpiresAt = time.Now().Add(control.TTL)
+			b.left(c.left)
+			b.manager()
+			b.want(b.outcome("x"), c.outcome, c.code)
+			if s := b.ask(control.Command{Verb: control.Status}); s.Pong.State != c.state {
+				t.Errorf("state %s, want %s", s.Pong.State, c.state)
+			}
+		})
+	}
+}
+
+func TestRecoveryOfARunThatTheRunnerClaimed(t *testing.T) {
+	b := newBench(t)
+	b.left(crashed("x", control.RunWorkflow, phaseBegun, ""))
+	runs := control.Runs{Dir: b.paths.Runs()}
+	if _, _, err := runs.Claim(control.Claim{CommandID: "x", ExecutionID: "stf_datataking-ann-0007", Workflow: "stf_datataking", At: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	b.manager()
+	if r := b.want(b.outcome("x"), control.Succeeded, ""); r.ExecutionID != "stf_datataking-ann-0007" {
+		t.Errorf("execution id %q", r.ExecutionID)
+	}
+}
+
+func TestAcceptedStartThatExpiredMeanwhile(t *testing.T) {
+	b := newBench(t)
+	late := crashed("x", control.StartTestbed, phaseAccepted, "")
+	late.Command.ExpiresAt = time.Now().Add(-time.Second)
+	b.left(late)
+	b.manager()
+	b.want(b.outcome("x"), control.Expired, swf.CodeExpired)
+	if alive := b.alive(); len(alive) > 0 {
+		t.Errorf("running: %v", alive)
+	}
+}
+
+func TestSupervisordKilledWithLiveAgents(t *testing.T) {
+	b := newBench(t)
+	b.manager()
+	first := b.want(b.ask(control.Command{Verb: control.StartTestbed}), control.Succeeded, "")
+	b.killSupervisord()
+	b.want(b.ask(control.Command{Verb: control.StartTestbed}), control.Succeeded, "")
+	second := b.ask(control.Command{Verb: control.Status})
+	if len(b.alive()) != len(first.Programs) {
+		t.Errorf("%d processes carry our supervisord, want %d", len(b.alive()), len(first.Programs))
+	}
+	for _, p := range second.Programs {
+		for _, q := range first.Programs {
+			if p.State == swf.ProgramRunning && p.PID == q.PID {
+				t.Errorf("%s is still the orphan %d", p.Name, p.PID)
+			}
+		}
+	}
+}
+
+func TestStopEndsOrphans(t *testing.T) {
+	b := newBench(t)
+	b.manager()
+	b.want(b.ask(control.Command{Verb: control.StartTestbed, ConfigName: "stubborn"}), control.Succeeded, "")
+	b.killSupervisord()
+	b.want(b.ask(control.Command{Verb: control.StopTestbed}), control.Succeeded, "")
+	if left := b.alive(); len(left) > 0 {
+		t.Errorf("left running: %v", left)
+	}
+}
+
+func TestRestartLeavesAndIsConcludedByTheNextManager(t *testing.T) {
+	b := newBench(t)
+	r := b.manager()
+	b.want(b.ask(control.Command{Verb: control.StartTestbed}), control.Succeeded, "")
+	asked := make(chan control.Reply, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		got, _ := b.client.Ask(ctx, control.Command{Verb: control.Restart, ID: "again", Username: "ann", IssuedBy: "ann"}, nil)
+		asked <- got
+	}()
+	if err := <-r.ended; err != ErrRestart {
+		t.Fatal("the manager ended with ", err)
+	}
+	if left := b.alive(); len(left) > 0 {
+		t.Errorf("left running: %v", left)
+	}
+	b.manager()
+	b.want(<-asked, control.Succeeded, "")
+}

@@ -1,0 +1,106 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/epic-swf/testbed/supervisor"
+	"github.com/epic-swf/testbed/swf"
+)
+
+// Stopped is what a stop saw.
+type Stopped struct {
+	Programs  []swf.Program // in their last states
+	Active    int           // how many had to be stopped
+	Namespace string
+	Config    string
+}
+
+// Stop stops every program, waits until none is active, and shuts supervisord
+// down. When it returns without an error no process of the testbed is left.
+// Stopping what does not run succeeds.
+func (t *Testbed) Stop(ctx context.Context, progress Progress) (Stopped, error) {
+	var s Stopped
+	if progress == nil {
+		progress = func(string, []swf.Program) {}
+	}
+	d, err := t.daemon(nil, "")
+	if err != nil {
+		return s, err
+	}
+	lock, err := t.waitLock(ctx, d)
+	if err != nil {
+		return s, err
+	}
+	defer lock.Unlock()
+	s.Namespace, s.Config = t.Current()
+	if processes, err := d.Observe(ctx); err == nil {
+		s.Active = len(activeNames(t.programs(processes, nil)))
+	}
+	s.Programs, err = t.takeDown(ctx, d, progress)
+	return s, err
+}
+
+// takeDown ends all programs, supervisord and whatever it may have left.
+func (t *Testbed) takeDown(ctx context.Context, d *supervisor.Daemon, progress Progress) ([]swf.Program, error) {
+	processes, err := d.StopPrograms(ctx, func(now []supervisor.Process) {
+		programs := t.programs(now, nil)
+		if n := len(activeNames(programs)); n > 0 {
+			progress(fmt.Sprintf("stopping, %d programs still active", n), programs)
+		}
+	})
+	// One that does not run or does not answer is for Shutdown to deal with.
+	if err != nil && !errors.Is(err, supervisor.ErrNotRunning) && !errors.Is(err, supervisor.ErrHung) {
+		return t.programs(processes, nil), supervisorFailed("the programs could not be stopped", err)
+	}
+	programs := t.programs(processes, nil)
+	if err := d.Shutdown(ctx); err != nil {
+		return programs, supervisorFailed("supervisord could not be shut down", err)
+	}
+	if err := os.Remove(t.startedPath()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return programs, err
+	}
+	return programs, nil
+}
+
+// execLockPath is the lock of whoever changes this supervisord, manager or
+// CLI: beside its socket, so that two folders with one socket share it.
+func (t *Testbed) execLockPath(d *supervisor.Daemon) string { return t.besideSocket(d, "exec.lock") }
+
+// LifeLockPath is the lock that a manager of this testbed holds while it lives.
+func (t *Testbed) LifeLockPath() (string, error) {
+	d, err := t.daemon(nil, "")
+	if err != nil {
+		return "", err
+	}
+	return t.besideSocket(d, "manager.lock"), nil
+}
+
+func (t *Testbed) besideSocket(d *supervisor.Daemon, name string) string {
+	if socket := d.Conf().Socket; socket != "" {
+		return socket + "." + name
+	}
+	return filepath.Join(t.o.Paths.State, name) // an inet supervisord has no folder
+}
+
+// waitLock waits for the executor lock: another process is starting or
+// stopping this testbed, and both end.
+func (t *Testbed) waitLock(ctx context.Context, d *supervisor.Daemon) (*Lock, error) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		lock, err := TryLock(t.execLockPath(d))
+		if err == nil || !swf.IsCode(err, swf.CodeManagerRunning) {
+			return lock, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
