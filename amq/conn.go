@@ -105,6 +105,7 @@ func (c *Conn) keep(ctx context.Context, slot **link, role, clientID string) {
 			select {
 			case <-l.w.dead:
 				err = l.w.cause()
+				c.note(err)
 			case <-ctx.Done():
 			}
 			c.set(slot, nil)
@@ -169,6 +170,7 @@ func (c *Conn) note(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lastErr = err
+	c.announce()
 }
 
 // wait blocks until ok holds; it is called with c.mu held.

@@ -23,7 +23,7 @@ import (
 
 // patience is how long a test waits for an event that must come. It is no
 // verdict on speed.
-const patience = 5 * time.Second
+const patience = 30 * time.Second
 
 func within(t testing.TB) context.Context {
 	t.Helper()

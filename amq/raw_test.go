@@ -22,8 +22,10 @@ func dialRaw(t testing.TB, addr string) *raw {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
-	return &raw{t: t, nc: nc, br: bufio.NewReader(nc)}
+	return newRaw(t, nc)
 }
+
+func newRaw(t testing.TB, nc net.Conn) *raw { return &raw{t: t, nc: nc, br: bufio.NewReader(nc)} }
 
 // send writes one frame; the NUL is added.
 func (r *raw) send(f string) {
