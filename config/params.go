@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 
 	"github.com/epic-swf/testbed/swf"
 )
@@ -37,22 +38,12 @@ func (m *merged) applyTestbed(t *Testbed) error {
 		return nil
 	}
 	for _, section := range t.Sections {
-		have := m.sections[section.Name]
-		if have == nil {
+		if m.sections[section.Name] == nil {
 			m.addSection(section)
 			continue
 		}
-		for _, key := range section.Order {
-			old, known := have[key]
-			if near := nearest(key, sortedKeys(have)); !known && near != "" && distance(key, near, 3) <= 2 {
-				return swf.E(swf.CodeInvalidConfig, fmt.Sprintf("%s: [%s] %s is no parameter of %s", t.Shown, section.Name, short(key), m.shown),
-					suggest(key, "["+section.Name+"] has", sortedKeys(have)))
-			}
-			v, err := fit(section.Values[key], old)
-			if err != nil {
-				return swf.E(swf.CodeInvalidConfig, fmt.Sprintf("%s: [%s] %s %v", t.Shown, section.Name, short(key), err), "write it as "+m.shown+" does")
-			}
-			have[key] = cloneValue(v)
+		if err := m.override(t.Shown, section); err != nil {
+			return err
 		}
 	}
 	for _, key := range sortedKeys(t.Parameters) {
@@ -60,6 +51,30 @@ func (m *merged) applyTestbed(t *Testbed) error {
 			e := swf.AsError(err)
 			return swf.E(swf.CodeInvalidConfig, fmt.Sprintf("%s: [parameters] %s", t.Shown, e.Message), e.Hint)
 		}
+	}
+	return nil
+}
+
+// override merges one section of a testbed into the workflow's. A new key is
+// one that an agent reads, unless it looks like a slip of the pen.
+func (m *merged) override(shown string, section Section) error {
+	have := m.sections[section.Name]
+	fail := func(key, what, hint string) error {
+		return swf.E(swf.CodeInvalidConfig, fmt.Sprintf("%s: [%s] %s %s", shown, section.Name, short(key), what), hint)
+	}
+	for _, key := range section.Order {
+		old, known := have[key]
+		if near := nearest(key, sortedKeys(have)); !known && near != "" && distance(key, near, 3) <= 2 {
+			return fail(key, "is no parameter of "+m.shown, suggest(key, "["+section.Name+"] has", sortedKeys(have)))
+		}
+		v, err := fit(section.Values[key], old)
+		if err != nil {
+			return fail(key, err.Error(), "write it as "+m.shown+" does")
+		}
+		if bad := outOfRange(key, v); bad != "" {
+			return swf.E(swf.CodeInvalidConfig, fmt.Sprintf("%s: [%s] %s", shown, section.Name, bad), rangeHint(key))
+		}
+		have[key] = cloneValue(v)
 	}
 	return nil
 }
@@ -116,15 +131,15 @@ func (m *merged) applyParams(params map[string]any) error {
 			e := swf.AsError(err)
 			return swf.E(swf.CodeInvalidArgument, "parameter "+e.Message, e.Hint)
 		}
-		if bad := outOfRange(key, v); bad != "" {
-			return swf.E(swf.CodeInvalidArgument, "parameter "+bad, rangeHint(key))
-		}
 	}
 	return nil
 }
 
 // set replaces a parameter in every section that has it.
 func (m *merged) set(key string, v any) error {
+	if bad := outOfRange(key, v); bad != "" {
+		return swf.E(swf.CodeInvalidArgument, bad, rangeHint(key))
+	}
 	found := false
 	for _, name := range m.order {
 		section := m.sections[name]
@@ -257,7 +272,7 @@ func outOfRange(key string, v any) string {
 		return fmt.Sprintf("%s %v", key, err)
 	}
 	if n := f.(float64); !(n >= limit.min && n <= limit.max) {
-		return fmt.Sprintf("%s = %g is out of range", key, n)
+		return fmt.Sprintf("%s = %s is out of range", key, strconv.FormatFloat(n, 'f', -1, 64))
 	}
 	return ""
 }

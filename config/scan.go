@@ -129,10 +129,18 @@ func (s *scanner) header() ([]string, *scanError) {
 		return nil, s.fail("a table's name ends with %q", "]]"[:brackets])
 	}
 	s.at += brackets
-	if _, seen := s.found[dotted(parts...)]; !seen {
-		s.found[dotted(parts...)] = line
-	}
+	s.note(parts, 1, line)
 	return parts, s.count()
+}
+
+// note records the line of the key and of the tables that it makes, from the
+// one with that many parts on, unless an earlier line did.
+func (s *scanner) note(parts []string, from, line int) {
+	for n := from; n <= len(parts); n++ {
+		if _, seen := s.found[dotted(parts[:n]...)]; !seen {
+			s.found[dotted(parts[:n]...)] = line
+		}
+	}
 }
 
 // pair reads key = value of a table.
@@ -150,11 +158,7 @@ func (s *scanner) pair(table []string) *scanError {
 	if len(full) > maxDepth {
 		return s.fail("tables are nested more than %d deep", maxDepth)
 	}
-	for i := len(table) + 1; i <= len(full); i++ {
-		if _, seen := s.found[dotted(full[:i]...)]; !seen {
-			s.found[dotted(full[:i]...)] = line
-		}
-	}
+	s.note(full, len(table)+1, line)
 	if err := s.count(); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -34,6 +35,10 @@ func decodeStrict(path, text string, into any) error {
 	}
 	meta, err := toml.Decode(text, into)
 	if err != nil {
+		if m := wrongTypeRE.FindStringSubmatch(err.Error()); m != nil {
+			return swf.E(swf.CodeInvalidConfig, fmt.Sprintf("%s:%s: %s is of the wrong type", shown, m[1], short(m[2])),
+				"a number, a text in quotes, true or false: see its default; without the line that counts")
+		}
 		return parseFailure(shown, err)
 	}
 	for _, key := range meta.Undecoded() {
@@ -44,6 +49,10 @@ func decodeStrict(path, text string, into any) error {
 	}
 	return nil
 }
+
+// wrongTypeRE reads what the decoder says of a value that does not fit; it has
+// no type for that.
+var wrongTypeRE = regexp.MustCompile(`line (\d+) \(last key "(.+?)"\):`)
 
 // keysAt lists the keys that the type has at the end of a path of tables.
 func keysAt(t reflect.Type, path []string) []string {

@@ -170,7 +170,10 @@ func (s Sources) base(d *document) (*document, error) {
 
 func missingNamespace(d, asked *document) error {
 	message := d.shown + " has no [testbed] namespace"
-	if asked != d {
+	switch {
+	case asked != d && asked.path == "":
+		message += ", and there is no testbed.toml to take it from"
+	case asked != d:
 		message += ", and neither has " + asked.shown
 	}
 	return swf.E(swf.CodeInvalidConfig, message,
