@@ -57,7 +57,8 @@ type Daemon struct {
 
 	mu        sync.Mutex
 	conf      *Conf
-	known     identity // supervisord as last seen
+	known     identity // supervisord as last seen, dead or alive
+	knownAs   string   // its command line
 	lastSpawn time.Time
 }
 
@@ -201,9 +202,10 @@ func (d *Daemon) locate() (identity, bool) {
 }
 
 func (d *Daemon) remember(id identity) {
+	cmd := commandLine(id.pid)
 	d.mu.Lock()
-	d.known = id
-	d.mu.Unlock()
+	defer d.mu.Unlock()
+	d.known, d.knownAs = id, cmd
 }
 
 func (d *Daemon) spawned() {

@@ -96,7 +96,7 @@ func TestManyCyclesLeaveNothing(t *testing.T) {
 		if n := len(supervisords(t, r.dir)); n != 0 {
 			t.Fatalf("cycle %d: %d supervisords left", i, n)
 		}
-		if left, err := d.scan(identity{}, 0); err != nil || len(left) != 0 {
+		if left, err := d.scan(identity{}); err != nil || len(left) != 0 {
 			t.Fatalf("cycle %d: left %v, %v", i, left, err)
 		}
 	}

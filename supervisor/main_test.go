@@ -99,7 +99,7 @@ func (r *rig) clean() {
 		if id, ok := r.locate(); ok {
 			_ = syscall.Kill(id.pid, syscall.SIGKILL)
 		}
-		left, err := r.scan(identity{}, 0)
+		left, err := r.scan(identity{})
 		if err != nil {
 			r.t.Error(err)
 		}
@@ -176,3 +176,5 @@ func kill(t *testing.T, pid int, sig syscall.Signal) {
 		t.Fatal(err)
 	}
 }
+
+func logWords(text string) []string { return strings.Fields(text) }

@@ -26,14 +26,11 @@ type Orphan struct {
 // from the live supervisord nor is in its session. The caller and those above it
 // never count. Programs with a serverurl= of their own are not found.
 func (d *Daemon) Orphans(ctx context.Context) ([]Orphan, error) {
-	live, err := d.identify(ctx)
+	live, err := d.alive(ctx)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, err
-		}
-		live, _ = d.locate()
+		return nil, err
 	}
-	return d.scan(live, 0)
+	return d.scan(live)
 }
 
 // KillOrphans ends them: each gets its program's stop signal, SIGKILL when its
@@ -45,20 +42,43 @@ func (d *Daemon) KillOrphans(ctx context.Context) ([]Orphan, error) {
 		return nil, err
 	}
 	defer release()
-	live, err := d.identify(ctx)
+	live, err := d.alive(ctx)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, err
-		}
-		live, _ = d.locate()
+		return nil, err
 	}
-	return d.killOrphans(ctx, live, 0)
+	return d.killOrphans(ctx, live)
 }
 
-func (d *Daemon) killOrphans(ctx context.Context, live identity, session int) ([]Orphan, error) {
+// alive is the supervisord whose programs are no orphans, zero when there is
+// none: one that answers, is hung or has lost its socket, but not one that has
+// been killed and still closes its files.
+func (d *Daemon) alive(ctx context.Context) (identity, error) {
+	id, err := d.identify(ctx)
+	if err == nil {
+		return id, nil
+	}
+	if ctx.Err() != nil {
+		return identity{}, err
+	}
+	id, found := d.locate()
+	if !found || !errors.Is(err, ErrNotRunning) {
+		return id, nil
+	}
+	h, err := hold(id)
+	if err != nil {
+		return identity{}, nil
+	}
+	defer h.Close()
+	if d.waitFor(ctx, h, d.limits.lastWords) == nil {
+		return identity{}, nil
+	}
+	return id, nil
+}
+
+func (d *Daemon) killOrphans(ctx context.Context, live identity) ([]Orphan, error) {
 	var ended []Orphan
 	for {
-		found, err := d.scan(live, session)
+		found, err := d.scan(live)
 		if err != nil || len(found) == 0 {
 			return ended, err
 		}
@@ -97,12 +117,6 @@ func (d *Daemon) endAll(ctx context.Context, orphans []Orphan) error {
 }
 
 func (d *Daemon) end(ctx context.Context, o Orphan) error {
-	sig, patience := syscall.SIGTERM, 10*time.Second
-	for _, p := range d.Conf().Programs {
-		if p.Name == o.Name && p.Group == o.Group {
-			sig, patience = p.StopSignal, seconds(p.StopWaitSecs)
-		}
-	}
 	h, err := hold(o.identity)
 	if errors.Is(err, errGone) {
 		return nil
@@ -111,11 +125,20 @@ func (d *Daemon) end(ctx context.Context, o Orphan) error {
 		return err
 	}
 	defer h.Close()
-	d.log.Info("ending an orphan", "pid", o.PID, "program", spec(o.Group, o.Name), "signal", sig)
 	// The same deafness between fork and exec as in a stop.
 	if err := pause(ctx, d.limits.settle-max(0, o.identity.age())); err != nil {
 		return err
 	}
+	if env, err := readEnviron(o.PID); err == nil && o.Name == "" {
+		o.Name, o.Group = env["SUPERVISOR_PROCESS_NAME"], env["SUPERVISOR_GROUP_NAME"]
+	}
+	sig, patience := syscall.SIGTERM, 10*time.Second
+	for _, p := range d.Conf().Programs {
+		if p.Name == o.Name && p.Group == o.Group {
+			sig, patience = p.StopSignal, seconds(p.StopWaitSecs)
+		}
+	}
+	d.log.Info("ending an orphan", "pid", o.PID, "program", spec(o.Group, o.Name), "signal", sig)
 	err = h.end(ctx, sig, patience, d.limits.stop)
 	if errors.Is(err, errGone) {
 		return nil
@@ -143,10 +166,10 @@ func (h *handle) end(ctx context.Context, sig syscall.Signal, patience, limit ti
 	return h.wait(hard)
 }
 
-// scan lists orphans. session, when not 0, is that of a supervisord just seen
-// to die: whoever is in it was its child even if it had not executed its program
-// yet and so carries no mark.
-func (d *Daemon) scan(live identity, session int) ([]Orphan, error) {
+// scan lists orphans. A child that has not executed its program yet carries no
+// mark: it is known by the session and the command line of the supervisord that
+// was last seen.
+func (d *Daemon) scan(live identity) ([]Orphan, error) {
 	url := d.Conf().ServerURL
 	pids, err := allPIDs()
 	if err != nil {
@@ -158,6 +181,9 @@ func (d *Daemon) scan(live identity, session int) ([]Orphan, error) {
 			stats[pid] = s
 		}
 	}
+	d.mu.Lock()
+	last, lastAs := d.known, d.knownAs
+	d.mu.Unlock()
 	above := ancestors(stats, os.Getpid())
 	var out []Orphan
 	for pid, s := range stats {
@@ -168,12 +194,15 @@ func (d *Daemon) scan(live identity, session int) ([]Orphan, error) {
 		if err != nil {
 			continue // another user's, or just gone
 		}
-		if env["SUPERVISOR_SERVER_URL"] != url && (session == 0 || s.session != session) {
+		cmd := commandLine(pid)
+		// Both are empty for the moment of exec itself.
+		unborn := last.pid != 0 && s.session == last.pid && s.identity != last && (cmd == lastAs || cmd == "")
+		if env["SUPERVISOR_SERVER_URL"] != url && !unborn {
 			continue
 		}
 		out = append(out, Orphan{
 			PID: pid, Name: env["SUPERVISOR_PROCESS_NAME"], Group: env["SUPERVISOR_GROUP_NAME"],
-			Start: time.Now().Add(-s.age()), Command: commandLine(pid), identity: s.identity,
+			Start: time.Now().Add(-s.age()), Command: cmd, identity: s.identity,
 		})
 	}
 	return out, nil

@@ -24,61 +24,56 @@ func (d *Daemon) Shutdown(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	session, err := d.endSupervisord(ctx)
-	if err != nil {
+	if err := d.endSupervisord(ctx); err != nil {
 		return err
 	}
 	successor, err := d.tidy(ctx)
 	if err != nil {
 		return err
 	}
-	if err := d.awaitFamily(ctx, successor, session); err != nil {
+	if err := d.awaitFamily(ctx, successor); err != nil {
 		return err
 	}
-	killed, err := d.killOrphans(ctx, successor, session)
+	killed, err := d.killOrphans(ctx, successor)
 	if len(killed) > 0 {
 		d.log.Warn("processes outlived their supervisord and were ended", "count", len(killed))
 	}
 	return err
 }
 
-// endSupervisord returns when the process is gone, with the session it led, or 0.
-func (d *Daemon) endSupervisord(ctx context.Context) (session int, err error) {
+// endSupervisord returns when the process is gone.
+func (d *Daemon) endSupervisord(ctx context.Context) error {
 	since := time.Now()
 	for {
 		id, probe := d.probe(ctx)
 		if ctx.Err() != nil {
-			return 0, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 		if id.pid == 0 {
 			if errors.Is(probe, ErrNotRunning) {
-				return 0, nil
+				return nil
 			}
-			return 0, probe
+			return probe
 		}
 		hung := errors.Is(probe, ErrHung)
 		if hung && time.Since(since) < d.limits.hung {
 			continue // the probe itself has taken its 2 s
 		}
-		s, err := readStat(id.pid)
-		if err == nil && s.identity == id && s.session == id.pid {
-			session = id.pid
-		}
 		h, err := hold(id)
 		if errors.Is(err, errGone) {
-			return session, nil
+			return nil
 		}
 		if err != nil {
-			return 0, err
+			return err
 		}
 		defer h.Close()
 		switch {
 		case hung:
-			return session, d.kill(ctx, h, "it does not answer")
+			return d.kill(ctx, h, "it does not answer")
 		case errors.Is(probe, ErrNotRunning):
-			return session, d.terminate(ctx, h)
+			return d.terminate(ctx, h)
 		}
-		return session, d.shutdown(ctx, h)
+		return d.shutdown(ctx, h)
 	}
 }
 
@@ -199,10 +194,10 @@ func (d *Daemon) tidy(ctx context.Context) (successor identity, err error) {
 }
 
 // awaitFamily gives the last processes a moment to follow their supervisord.
-func (d *Daemon) awaitFamily(ctx context.Context, live identity, session int) error {
+func (d *Daemon) awaitFamily(ctx context.Context, live identity) error {
 	until := time.Now().Add(d.limits.lastWords)
 	for {
-		left, err := d.scan(live, session)
+		left, err := d.scan(live)
 		if err != nil || len(left) == 0 || time.Now().After(until) {
 			return err
 		}
