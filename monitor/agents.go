@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/epic-swf/testbed/swf"
@@ -14,9 +15,18 @@ func (c *Client) Heartbeat(ctx context.Context, h swf.Heartbeat) error {
 	return c.do(ctx, call{method: http.MethodPost, path: "systemagents/heartbeat/", body: h})
 }
 
-// Agents returns the agents that the monitor knows, the exited ones too.
+// Agents returns the agents that the monitor knows, the exited ones too. Our
+// own monitor gives the 1000 that beat last.
 func (c *Client) Agents(ctx context.Context) ([]swf.Agent, error) {
 	return list[swf.Agent](ctx, c, "systemagents/", nil)
+}
+
+// AgentsIn returns the agents of one namespace.
+func (c *Client) AgentsIn(ctx context.Context, namespace string) ([]swf.Agent, error) {
+	agents, err := list[swf.Agent](ctx, c, "systemagents/", filter("namespace", namespace))
+	return slices.DeleteFunc(agents, func(a swf.Agent) bool {
+		return a.Namespace == nil || *a.Namespace != namespace
+	}), err
 }
 
 // Agent returns the agent of that instance name, nil when there is none.

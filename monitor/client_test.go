@@ -90,6 +90,11 @@ func TestAgentsLife(t *testing.T) {
 	if all := ok(c.Agents(ctx))(t); len(all) != 1 {
 		t.Errorf("agents: %+v", all)
 	}
+	for namespace, want := range map[string]int{ns: 1, "other": 0} {
+		if in := ok(c.AgentsIn(ctx, namespace))(t); len(in) != want {
+			t.Errorf("agents in %s: %+v", namespace, in)
+		}
+	}
 }
 
 func TestWorkflowsLife(t *testing.T) {

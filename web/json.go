@@ -1,17 +1,12 @@
 package web
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"unicode/utf8"
 )
-
-// jsonSpace is the white space that JSON knows.
-const jsonSpace = " \t\r\n"
 
 // CheckJSON reports why body should not be trusted as one JSON value: bytes
 // that are not UTF-8, something after the value, nesting deeper than maxDepth,
@@ -21,86 +16,79 @@ func CheckJSON(body []byte, maxDepth int) error {
 	if !utf8.Valid(body) {
 		return errors.New("not UTF-8")
 	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.UseNumber()
-	var stack []*scope
-	for {
-		token, err := dec.Token()
-		if errors.Is(err, io.EOF) {
-			return endOfJSON(body, len(stack))
-		}
-		if err != nil {
-			return err
-		}
-		if delim, ok := token.(json.Delim); ok {
-			switch delim {
-			case '{', '[':
-				if top := peek(stack); top != nil {
-					top.valueRead()
+	var raw json.RawMessage
+	if err := json.Unmarshal(body, &raw); err != nil {
+		return err
+	}
+	// From here on body is well-formed: only its structure is looked at.
+	var stack []scope
+	for i := 0; i < len(body); i++ {
+		switch body[i] {
+		case '{', '[':
+			if len(stack) == maxDepth {
+				return fmt.Errorf("nested deeper than %d", maxDepth)
+			}
+			stack = append(stack, scope{object: body[i] == '{', keyNext: body[i] == '{'})
+		case '}', ']':
+			stack = stack[:len(stack)-1]
+		case ',':
+			top := &stack[len(stack)-1]
+			top.keyNext = top.object
+		case '"':
+			end := stringEnd(body, i)
+			if len(stack) > 0 && stack[len(stack)-1].keyNext {
+				if err := stack[len(stack)-1].key(body[i:end]); err != nil {
+					return err
 				}
-				if len(stack) == maxDepth {
-					return fmt.Errorf("nested deeper than %d", maxDepth)
-				}
-				stack = append(stack, newScope(delim))
-			default:
-				stack = stack[:len(stack)-1]
 			}
-		} else if top := peek(stack); top != nil {
-			if err := top.read(token); err != nil {
-				return err
-			}
-		}
-		if len(stack) == 0 {
-			if len(bytes.Trim(body[dec.InputOffset():], jsonSpace)) > 0 {
-				return errors.New("something follows the JSON value")
-			}
-			return nil
+			i = end - 1
 		}
 	}
+	return nil
 }
 
-func endOfJSON(body []byte, depth int) error {
-	if depth == 0 && len(bytes.Trim(body, jsonSpace)) == 0 {
-		return errors.New("no JSON value")
+// stringEnd is the index after the string that starts at body[start].
+func stringEnd(body []byte, start int) int {
+	for i := start + 1; ; i++ {
+		switch body[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
 	}
-	return io.ErrUnexpectedEOF
 }
 
 // scope is an object or an array being read.
 type scope struct {
-	keys   map[string]struct{} // nil in an array
-	inside bool                // a key was read, its value comes next
+	object, keyNext bool
+	keys            map[string]struct{} // made with the second key: most objects are small
+	first           string
+	any             bool
 }
 
-func newScope(delim json.Delim) *scope {
-	if delim == '{' {
-		return &scope{keys: map[string]struct{}{}}
+// key takes the next key of an object, quotes and all.
+func (s *scope) key(quoted []byte) error {
+	s.keyNext = false
+	name := string(quoted[1 : len(quoted)-1])
+	if strings.ContainsRune(name, '\\') {
+		if err := json.Unmarshal(quoted, &name); err != nil {
+			return err
+		}
+		if strings.ContainsRune(name, 0) {
+			return errors.New("a key holds a NUL")
+		}
 	}
-	return &scope{}
-}
-
-func peek(stack []*scope) *scope {
-	if len(stack) == 0 {
+	if !s.any {
+		s.any, s.first = true, name
 		return nil
 	}
-	return stack[len(stack)-1]
-}
-
-func (s *scope) valueRead() { s.inside = false }
-
-func (s *scope) read(token json.Token) error {
-	if s.keys == nil || s.inside {
-		s.inside = false
-		return nil
+	if s.keys == nil {
+		s.keys = map[string]struct{}{s.first: {}}
 	}
-	key := token.(string) // the decoder lets nothing else be a key
-	if strings.ContainsRune(key, 0) {
-		return errors.New("a key holds a NUL")
+	if _, twice := s.keys[name]; twice {
+		return fmt.Errorf("the key %.40q occurs twice", name)
 	}
-	if _, twice := s.keys[key]; twice {
-		return fmt.Errorf("the key %.40q occurs twice", key)
-	}
-	s.keys[key] = struct{}{}
-	s.inside = true
+	s.keys[name] = struct{}{}
 	return nil
 }

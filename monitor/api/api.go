@@ -10,13 +10,15 @@ import (
 
 	"github.com/epic-swf/testbed/monitor/store"
 	"github.com/epic-swf/testbed/swf"
-	"github.com/epic-swf/testbed/web"
 )
 
 // Limits of a request.
 const (
 	maxBody      = 1 << 20
+	maxOpenBody  = 64 << 10 // where anybody may write: log records
 	maxJSONDepth = 64
+	maxReaders   = 8 // GETs at work at once; further ones wait
+	writeTimeout = 10 * time.Second
 )
 
 // Store is what the API needs of a store. *store.Store is one.
@@ -56,14 +58,17 @@ type api struct {
 	now       func() time.Time
 	resources map[string]*resource
 	functions map[string]endpoint
+	readers   chan struct{}
 }
 
 // New returns the handler of /api/… and /healthz (contract 1). It asks for
-// tokens itself, reads at most 1 MiB of body, and is safe for concurrent use;
+// tokens itself, reads at most 1 MiB of body (64 KiB of a log record), cuts off
+// clients that take over 10 s to read an answer, and is safe for concurrent use;
 // the caller puts web.Guard in front and, where there is a mount point,
 // http.StripPrefix.
 func New(o Options) http.Handler {
-	a := &api{store: o.Store, open: o.Token == "", digest: sha256.Sum256([]byte(o.Token.Reveal())), log: o.Log, now: o.Now}
+	a := &api{store: o.Store, open: o.Token == "", digest: sha256.Sum256([]byte(o.Token.Reveal())), log: o.Log, now: o.Now,
+		readers: make(chan struct{}, maxReaders)}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -75,7 +80,7 @@ func New(o Options) http.Handler {
 		a.resources[res.path] = res
 	}
 	a.functions = a.functionEndpoints()
-	return web.LimitBody(http.HandlerFunc(a.serve), maxBody)
+	return http.HandlerFunc(a.serve)
 }
 
 func (a *api) tokenValid(key string) bool {

@@ -58,7 +58,7 @@ func (f *field) parse(kind store.Kind, raw json.RawMessage) (value any, message 
 	}
 	if f.choices != nil {
 		if text := scalarText(raw); !slices.Contains(f.choices, text) {
-			return nil, fmt.Sprintf("\"%s\" is not a valid choice.", text)
+			return nil, fmt.Sprintf("\"%.100s\" is not a valid choice.", text)
 		}
 	}
 	switch kind {

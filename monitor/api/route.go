@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/epic-swf/testbed/web"
 )
@@ -27,40 +28,68 @@ type endpoint struct {
 	methods map[string]handler
 }
 
+// serve answers one request: who may not is refused before the body is read,
+// and few read at once, so that neither bodies nor lists pile up in memory.
 func (a *api) serve(w http.ResponseWriter, r *http.Request) {
-	ans, err := a.answer(r)
+	h, limit, err := a.admit(r)
+	if err != nil {
+		a.write(w, r, answer{}, err)
+		return
+	}
+	web.LimitBody(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			select {
+			case a.readers <- struct{}{}:
+				defer func() { <-a.readers }()
+			case <-r.Context().Done():
+				return
+			}
+		}
+		ans, err := h(r)
+		a.write(w, r, ans, err)
+	}), limit).ServeHTTP(w, r)
+}
+
+// write sends an answer within writeTimeout: a client that reads too slowly is
+// cut off.
+func (a *api) write(w http.ResponseWriter, r *http.Request, ans answer, err error) {
 	if err != nil {
 		ans = a.explain(r, err)
 	}
+	rc := http.NewResponseController(w)
+	_ = rc.SetWriteDeadline(time.Now().Add(writeTimeout)) // unsupported only by test recorders
 	for name, values := range ans.header {
 		w.Header()[name] = values
 	}
-	switch {
-	case ans.body == nil:
+	if ans.body == nil {
 		w.WriteHeader(ans.status)
-	default:
+	} else {
 		web.WriteJSON(w, ans.status, ans.body)
 	}
+	_ = rc.Flush()                       // what fails to go out, a client that left does not miss
+	_ = rc.SetWriteDeadline(time.Time{}) // the connection may serve another request
 }
 
-func (a *api) answer(r *http.Request) (answer, error) {
+// admit finds what answers a request, and how long its body may be. Its error
+// is the *problem to answer instead.
+func (a *api) admit(r *http.Request) (handler, int64, error) {
 	if r.URL.Path == "/healthz" {
-		return a.healthz(r)
+		return a.healthz, maxOpenBody, nil
 	}
 	rest, ok := strings.CutPrefix(r.URL.Path, "/api/")
 	if !ok {
 		if r.URL.Path == "/api" {
-			return slashMissing(r)
+			return slashMissing, maxOpenBody, nil
 		}
-		return answer{}, notFound("Not found.")
+		return nil, 0, notFound("Not found.")
 	}
 	path, slash := strings.CutSuffix(rest, "/")
 	ep, ok := a.endpoint(path)
 	switch {
 	case !ok:
-		return answer{}, notFound("Not found.")
+		return nil, 0, notFound("Not found.")
 	case rest != "" && !slash:
-		return slashMissing(r)
+		return slashMissing, maxOpenBody, nil
 	}
 	method := r.Method
 	if method == http.MethodHead {
@@ -68,15 +97,18 @@ func (a *api) answer(r *http.Request) (answer, error) {
 	}
 	h, known := ep.methods[method]
 	if !known && ep.access.methodFirst() {
-		return answer{}, notAllowed(r.Method, ep)
+		return nil, 0, notAllowed(r.Method, ep)
 	}
 	if err := a.authorize(r, ep.access); err != nil {
-		return answer{}, err
+		return nil, 0, err
 	}
 	if !known {
-		return answer{}, notAllowed(r.Method, ep)
+		return nil, 0, notAllowed(r.Method, ep)
 	}
-	return h(r)
+	if ep.access == accessOpen {
+		return h, maxOpenBody, nil
+	}
+	return h, maxBody, nil
 }
 
 // endpoint finds what path (without the slash at its end) stands for:

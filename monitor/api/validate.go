@@ -70,7 +70,7 @@ func (a *api) resolve(ctx context.Context, f *field, raw json.RawMessage) (value
 	}
 	_, err = a.store.Get(ctx, f.ref.table, f.ref.table.Key, n.value)
 	if n.tooHigh || n.tooLow || errors.Is(err, store.ErrNotFound) {
-		return nil, fmt.Sprintf("Invalid pk \"%s\" - object does not exist.", strings.TrimSpace(scalarText(raw))), nil
+		return nil, fmt.Sprintf("Invalid pk \"%.100s\" - object does not exist.", strings.TrimSpace(scalarText(raw))), nil
 	}
 	return n.value, "", err
 }

@@ -8,7 +8,7 @@ import (
 // Bounds of one list, whichever is reached first.
 const (
 	MaxRows  = 1000
-	maxBytes = 8 << 20
+	maxBytes = 4 << 20
 )
 
 // Query selects records.

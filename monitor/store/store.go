@@ -12,6 +12,8 @@ import (
 	"time"
 
 	_ "modernc.org/sqlite" // the driver registers itself with database/sql
+
+	"github.com/epic-swf/testbed/swf"
 )
 
 // readers is how many connections read at once beside the one that writes.
@@ -35,8 +37,17 @@ type Store struct {
 }
 
 // Open opens the store at o.Path, making the file (0600) and bringing its
-// schema up to date as needed.
+// schema up to date as needed. Errors are *swf.Error (bad_environment).
 func Open(ctx context.Context, o Options) (*Store, error) {
+	s, err := open(ctx, o)
+	if err != nil {
+		return nil, swf.E(swf.CodeEnvironment, fmt.Sprintf("the monitor's store %s cannot be opened: %v", o.Path, err),
+			"check that its folder exists, is yours and has space; a file that is damaged can be moved away").Because(err)
+	}
+	return s, nil
+}
+
+func open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{now: o.Now, log: o.Log}
 	if s.now == nil {
 		s.now = time.Now

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/epic-swf/testbed/monitor/store"
+	"github.com/epic-swf/testbed/swf"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -62,9 +64,11 @@ func TestOpenFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{filepath.Join(dir, "no", "folder.db"), dir, garbage} {
-		if s, err := store.Open(t.Context(), store.Options{Path: path}); err == nil {
-			t.Errorf("%s opened", path)
-			s.Close()
+		if s, err := store.Open(t.Context(), store.Options{Path: path}); !swf.IsCode(err, swf.CodeEnvironment) {
+			t.Errorf("%s: %v", path, err)
+			if s != nil {
+				s.Close()
+			}
 		}
 	}
 }
@@ -112,4 +116,24 @@ func state(t *testing.T, s *store.Store, name string) any {
 		t.Fatal(err)
 	}
 	return r["operational_state"]
+}
+
+// TestOpenedAtOnce: programs that start together on a new file all get it.
+func TestOpenedAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "monitor.db")
+	var wg sync.WaitGroup
+	for range 6 {
+		wg.Go(func() {
+			s, err := store.Open(t.Context(), store.Options{Path: path})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if _, err := s.Next(t.Context(), store.AgentIDs); err != nil {
+				t.Error(err)
+			}
+			s.Close()
+		})
+	}
+	wg.Wait()
 }

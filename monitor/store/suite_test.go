@@ -254,7 +254,7 @@ func testListBytes(t *testing.T, open func(func() time.Time) *store.Store) {
 		}
 	}
 	page, err := s.List(t.Context(), store.Namespaces, store.Query{})
-	if err != nil || !page.More || len(page.Records) == 0 || len(page.Records) > 9 {
+	if err != nil || !page.More || len(page.Records) == 0 || len(page.Records) > 5 {
 		t.Errorf("%d records, more %v, %v", len(page.Records), page.More, err)
 	}
 }

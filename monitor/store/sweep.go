@@ -14,7 +14,7 @@ const (
 	StaleAfter = 3 * time.Minute
 	sweepEvery = 10 * time.Second
 	// LogsKept bounds the log records: anybody may write them.
-	LogsKept = 200_000
+	LogsKept = 100_000
 )
 
 // Run sweeps every 10 s until ctx ends, and returns its error. A sweep that
