@@ -1,8 +1,12 @@
 package api_test
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/epic-swf/testbed/monitor/api"
 )
 
 // TestPermissions is the permission matrix of the contract (1.1).
@@ -105,6 +109,36 @@ func TestTrailingSlash(t *testing.T) {
 func TestRoot(t *testing.T) {
 	s := newSite(t, token)
 	if got := s.must(200, "GET", "/api/", "")["stf-files"]; got != s.url+"/api/stf-files/" {
+		t.Errorf("got %v", got)
+	}
+}
+
+// TestBodiesOfStrangers: who may not write is told so before the body is read,
+// and where anybody may write, bodies are small.
+func TestBodiesOfStrangers(t *testing.T) {
+	s := newSite(t, token)
+	long := `{"message":"` + strings.Repeat("x", 100<<10) + `"}`
+	if r := s.send("POST", "/api/runs/", "", "application/json", long); r.status != 403 {
+		t.Errorf("without a token: %d", r.status)
+	}
+	if r := s.send("POST", "/api/logs/", "", "application/json", long); r.status != 413 {
+		t.Errorf("a long log record: %d", r.status)
+	}
+	if r := s.json("POST", "/api/systemagents/heartbeat/", `{"instance_name":"a","description":"`+strings.Repeat("x", 100<<10)+`"}`); r.status != 201 {
+		t.Errorf("a long heartbeat: %d", r.status)
+	}
+}
+
+// TestMount: addresses in answers carry the mount point.
+func TestMount(t *testing.T) {
+	s := newSite(t, token)
+	mounted := httptest.NewServer(http.StripPrefix("/swf-monitor", api.New(api.Options{Store: s.store, Token: token})))
+	defer mounted.Close()
+	s.url = mounted.URL + "/swf-monitor"
+	if got := s.must(200, "GET", "/api/", "")["runs"]; got != s.url+"/api/runs/" {
+		t.Errorf("got %v", got)
+	}
+	if got := s.send("GET", "/api/runs", "", "", "").header.Get("Location"); got != "./runs/" {
 		t.Errorf("got %v", got)
 	}
 }

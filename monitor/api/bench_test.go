@@ -3,14 +3,13 @@ package api_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/epic-swf/testbed/monitor/api"
 	"github.com/epic-swf/testbed/monitor/store"
-
-	"net/http/httptest"
 )
 
 // BenchmarkHeartbeat is one heartbeat of a thousand managers, over HTTP into
