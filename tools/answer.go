@@ -56,7 +56,11 @@ func howToStart(username string) string {
 // text is the head of the answer for people: all that matters, in few lines.
 func (a *Answer) text(tool string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s for %s: %s", tool, a.Username, a.Outcome)
+	b.WriteString(tool)
+	if a.Username != "" {
+		fmt.Fprintf(&b, " for %s", a.Username)
+	}
+	fmt.Fprintf(&b, ": %s", a.Outcome)
 	if a.Message != "" {
 		fmt.Fprintf(&b, ". %s", a.Message)
 	}

@@ -71,7 +71,7 @@ func (o *CheckOut) explain(l *look) {
 		o.Error = l.brokerErr
 		o.Note = "The manager could not be asked; " + l.lastHeard() + "."
 	case l.fresh:
-		o.Note = fmt.Sprintf("It did not answer within 2 s, but its last heartbeat is only %s old: it may be restarting. Check again.", round(l.age))
+		o.Note = fmt.Sprintf("It did not answer within 2 s, but its last heartbeat is only %s old: it may be restarting. Check again.", ago(l.age))
 	default:
 		o.Error = swf.E(swf.CodeNoManager, fmt.Sprintf("no agent manager of %s answered, and %s", o.Username, l.lastHeard()), howToStart(o.Username))
 		o.HowToStart = howToStart(o.Username)
@@ -97,6 +97,11 @@ func (o *CheckOut) facts() facts {
 // Text says the same for people.
 func (o *CheckOut) Text() string {
 	var b strings.Builder
+	if o.Failed() {
+		b.WriteString("check_agent_manager: refused\n")
+		writeError(&b, o.Error)
+		return b.String()
+	}
 	fmt.Fprintf(&b, "agent manager of %s: %s", o.Username, map[string]string{"yes": "alive", "no": "not alive", "unknown": "not known"}[tri(o.Alive)])
 	if o.Manager.Host != "" {
 		fmt.Fprintf(&b, " on %s, pid %d", o.Manager.Host, o.Manager.PID)

@@ -45,16 +45,16 @@ func (s *Set) send(ctx context.Context, o order) (Answer, control.Reply) {
 	if err := r.refusal(o.target); err != nil {
 		a.refuse(err)
 		if r.brokerErr != nil {
-			a.Note = "No one could be asked: " + r.lastHeard() + "."
+			a.Note = "The manager could not be asked; " + r.lastHeard() + "."
 		}
 		return a, control.Reply{}
 	}
 	join := o.key == "" // who brings a key wants the outcome of that very command
-	if first, ok := s.starts.outstanding(cmd, s.o.Now()); ok && join && r.pong == nil {
+	if first, ok := s.pending.outstanding(cmd, s.o.Now()); ok && join && r.pong == nil {
 		cmd = first // two would be queued for a manager that does not answer
 	}
 	reply, err := s.ask(ctx, cmd, o.progress)
-	if first, ok := s.starts.holder(cmd, reply); ok && join && err == nil {
+	if first, ok := s.pending.holder(cmd, reply); ok && join && err == nil {
 		cmd = first // the same start is under way: wait for that one
 		reply, err = s.ask(ctx, cmd, o.progress)
 	}
@@ -105,7 +105,7 @@ func (s *Set) ask(ctx context.Context, cmd control.Command, progress func(string
 		time.AfterFunc(linger, cancel)
 	})
 	defer stop()
-	s.starts.remember(cmd)
+	s.pending.remember(cmd)
 	r, err := s.o.Commander.Ask(held, cmd, func(r control.Reply) {
 		accepted.Store(true)
 		if ctx.Err() != nil {
@@ -121,7 +121,7 @@ func (s *Set) ask(ctx context.Context, cmd control.Command, progress func(string
 		r.Kind = control.Accepted // tells conclude that the manager has it
 	}
 	if err != nil || r.Outcome != control.Pending {
-		s.starts.forget(cmd.ID)
+		s.pending.forget(cmd.ID)
 	}
 	return r, err
 }
@@ -168,7 +168,7 @@ func (a *Answer) pending(cmd control.Command, accepted bool, r reach) {
 	case r.pong != nil:
 		note += fmt.Sprintf(": the agent manager is alive but has not confirmed the command yet. It may still begin until %s, never later.", until)
 	default:
-		note += fmt.Sprintf(": the agent manager does not answer, but its last heartbeat is only %s old. The command may still begin until %s, never later.", round(r.age), until)
+		note += fmt.Sprintf(": the agent manager does not answer, but its last heartbeat is only %s old. The command may still begin until %s, never later.", ago(r.age), until)
 	}
 	a.Note = note
 }

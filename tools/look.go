@@ -84,8 +84,12 @@ func (l *look) state() swf.TestbedState {
 		return swf.TestbedUnknown
 	}
 	switch l.pong.State {
-	case swf.TestbedStopped, swf.TestbedStarting, swf.TestbedRunning, swf.TestbedStopping, swf.TestbedPartial:
+	case swf.TestbedStarting, swf.TestbedStopping: // what the manager does, whatever supervisord says
 		return l.pong.State
+	case swf.TestbedStopped, swf.TestbedRunning, swf.TestbedPartial:
+		if l.programs() != nil {
+			return l.pong.State
+		}
 	}
 	return swf.TestbedUnknown
 }

@@ -37,7 +37,7 @@ func (s *Set) lookup(ctx context.Context, p swf.Principal, user, given string) *
 	switch {
 	case !v.heard():
 		w := &CommandView{CommandID: given}
-		w.silent(s.o.Now(), v.Error)
+		s.silent(w, v.Error)
 		return w
 	case v.Outcome == Unknown:
 		return s.outcomeOf(ctx, p, user, given)
@@ -56,15 +56,15 @@ func (s *Set) outcomeOf(ctx context.Context, p swf.Principal, user, id string) *
 	r, err := s.o.Commander.Ask(ctx, control.Command{Verb: control.Status, Username: user, IssuedBy: p.Name, Of: &control.Of{CommandID: id}}, nil)
 	switch {
 	case err != nil:
-		v.silent(s.o.Now(), cleanError(swf.AsError(err)))
+		s.silent(v, cleanError(swf.AsError(err)))
 	case r.Of == nil && r.Outcome == control.Pending:
-		v.silent(s.o.Now(), swf.E(swf.CodeNoManager, fmt.Sprintf("the agent manager of %s did not answer", user), "start it if it is down ("+howToStart(user)+"), then ask again"))
+		s.silent(v, swf.E(swf.CodeNoManager, fmt.Sprintf("the agent manager of %s did not answer", user), "ask again; if it is down, start it. "+howToStart(user)))
 	case r.Of == nil:
 		v.Outcome, v.Error = Unknown, cleanError(r.Error)
 	default:
 		v.fill(cleanReply(*r.Of))
 		if v.Outcome != control.Pending && v.Outcome != Unknown {
-			s.starts.forget(id)
+			s.pending.forget(id)
 		}
 	}
 	return v
@@ -88,9 +88,9 @@ func (v *CommandView) fill(of control.Reply) {
 
 // silent says what can be said without the manager: until it expires the
 // command may still begin; afterwards nobody here knows whether it did.
-func (v *CommandView) silent(now time.Time, err *swf.Error) {
+func (s *Set) silent(v *CommandView, err *swf.Error) {
 	v.Outcome, v.Error = Unknown, err
-	if issued, ok := issuedAt(v.CommandID); ok && now.Before(issued.Add(control.TTL)) {
+	if s.o.Now().Before(s.pending.expiry(v.CommandID)) {
 		v.Outcome, v.NextPollMS = control.Pending, nextPollMS
 	}
 }

@@ -105,7 +105,7 @@ func unknownArgument(tool string, list []param, name string) *swf.Error {
 	for i, p := range list {
 		names[i] = p.name
 	}
-	return swf.E(swf.CodeInvalidArgument, fmt.Sprintf("%s has no argument %q", tool, clean(name, 80)),
+	return swf.E(swf.CodeInvalidArgument, fmt.Sprintf("%s has no argument %s", tool, quote(name)),
 		"its arguments are "+strings.Join(names, ", "))
 }
 
@@ -126,7 +126,7 @@ func (p *param) set(field reflect.Value, v any) *swf.Error {
 		}
 		if p.kind != "" {
 			if err := swf.CheckName(p.kind, s); err != nil {
-				return swf.E(swf.CodeInvalidArgument, fmt.Sprintf("%s %q is not a valid name", p.name, clean(s, 80)), p.expects())
+				return swf.E(swf.CodeInvalidArgument, fmt.Sprintf("%s %s is not a valid name", p.name, quote(s)), p.expects())
 			}
 		}
 		field.SetString(s)
@@ -176,13 +176,21 @@ func article(typ string) string {
 
 func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
+// quote shows what a caller sent so that every character of it is seen.
+func quote(s string) string {
+	if len(s) > 80 {
+		s = s[:80] + "..."
+	}
+	return strconv.QuoteToASCII(s)
+}
+
 // show names a value of the wrong kind, shortly.
 func show(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return "null"
 	case string:
-		return strconv.Quote(clean(v, 80))
+		return quote(v)
 	case bool:
 		return strconv.FormatBool(v)
 	case float64:

@@ -20,7 +20,8 @@ type reach struct {
 }
 
 // reach pings the manager and asks the monitor at the same time. A pong makes
-// the monitor's answer needless and is not held up by it.
+// the monitor's answer needless and is not held up by it: what the monitor
+// tells is only there without one. Monitors must heed their context.
 func (s *Set) reach(ctx context.Context, username string) reach {
 	ctx, cancel := context.WithTimeout(ctx, s.o.PingWait)
 	defer cancel()
@@ -39,23 +40,14 @@ func (s *Set) reach(ctx context.Context, username string) reach {
 	case err == nil:
 		pong = cleanPong(pong)
 		r.pong = &pong
-		return r
+		cancel()
 	case !swf.IsCode(err, swf.CodeNoManager):
 		r.brokerErr = swf.AsError(err)
 	}
-	select {
-	case h := <-beat:
-		r.agent, r.agentErr = h.agent, h.err
-	case <-ctx.Done():
-		r.agentErr = monitorSilent(ctx)
-	}
+	h := <-beat // it ends with ctx
+	r.agent, r.agentErr = h.agent, h.err
 	r.fresh, r.age = s.fresh(r.agent)
 	return r
-}
-
-func monitorSilent(ctx context.Context) error {
-	return swf.E(swf.CodeMonitorUnavailable, "the monitor did not answer in time",
-		"check that it runs and that SWF_MONITOR_URL names it").Because(context.Cause(ctx))
 }
 
 // fresh reports whether a manager's or an agent's heartbeat counts, and its
@@ -94,16 +86,20 @@ func (r *reach) lastHeard() string {
 	case r.agent == nil || r.agent.LastHeartbeat == nil:
 		return "the monitor has never heard of it"
 	case exited(r.agent):
-		return fmt.Sprintf("the monitor heard that it has exited (last heartbeat %s ago)", round(r.age))
+		return fmt.Sprintf("the monitor heard that it has exited (last heartbeat %s ago)", ago(r.age))
 	}
-	return fmt.Sprintf("the monitor last heard of it %s ago", round(r.age))
+	return fmt.Sprintf("the monitor last heard of it %s ago", ago(r.age))
 }
 
-func round(d time.Duration) time.Duration {
-	if d < time.Minute {
-		return d.Round(time.Second)
+// ago says how long something is past, as precisely as anybody needs.
+func ago(d time.Duration) string {
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%.0f min", d.Minutes())
 	}
-	return d.Round(time.Minute)
+	return fmt.Sprintf("%.0f h", d.Hours())
 }
 
 func cleanPong(p control.Pong) control.Pong {

@@ -50,7 +50,7 @@ type Set struct {
 	o       Options
 	tools   []Tool
 	limiter *limiter
-	starts  starts
+	pending pending
 }
 
 // New makes a Set.

@@ -117,8 +117,9 @@ func (s *Set) TestbedStatus(ctx context.Context, p swf.Principal, in StatusIn, _
 			out.RunningExecutions = append(out.RunningExecutions, clean(e.ExecutionID, 128))
 		}
 	}
-	out.Ready = s.ready(&l)
-	out.explain(&l)
+	var missing string
+	out.Ready, missing = ready(&l)
+	out.explain(&l, missing)
 	return out
 }
 
@@ -213,55 +214,64 @@ func sameHost(a, b string) bool {
 	return strings.EqualFold(a, b) || short(a) == short(b)
 }
 
-// ready reports whether a workflow can be started: every program that should
-// run is RUNNING as the start left it, each has beaten from that very process
-// in that namespace, and no workflow runs. Nil: nobody can tell.
-func (s *Set) ready(l *look) *bool {
-	no := new(bool)
-	programs, namespace := l.programs(), l.namespace()
-	if l.pong == nil && l.brokerErr == nil && !l.fresh {
-		return no // without a manager nothing can be started
-	}
-	if programs == nil {
-		return nil
+// ready reports whether a workflow can be started, and what is missing: every
+// program that should run is RUNNING as the start left it, each has beaten
+// from that very process in that namespace, and no workflow runs. Nil: nobody
+// can tell.
+func ready(l *look) (*bool, string) {
+	no, yes := false, true
+	programs := l.programs()
+	switch {
+	case l.pong == nil && l.brokerErr == nil && !l.fresh:
+		return &no, "" // without a manager nothing can be started
+	case programs == nil:
+		return nil, ""
 	}
 	running := 0
 	for _, p := range programs {
-		if p.State == swf.ProgramRunning {
+		switch {
+		case p.Restarted:
+			return &no, p.Name + " has been restarted since the start; call stop_user_testbed and start_user_testbed for a fresh set"
+		case p.State == swf.ProgramRunning:
 			running++
-		}
-		if p.Restarted || (p.State != swf.ProgramRunning && p.State.Active()) || p.State == swf.ProgramFatal {
-			return no
+		case p.State.Active() || p.State == swf.ProgramFatal:
+			return &no, fmt.Sprintf("%s is %s", p.Name, p.State)
 		}
 	}
 	if running == 0 || l.state() != swf.TestbedRunning {
-		return no
+		return &no, ""
 	}
 	if l.agentErr != nil || l.runningErr != nil {
-		return nil
+		return nil, "the monitor is silent, so it is not known whether every agent works and whether a workflow runs"
 	}
 	if len(l.running) > 0 {
-		return no
+		return &no, ""
 	}
 	for _, p := range programs {
-		if p.State == swf.ProgramRunning && !slices.ContainsFunc(l.agents, func(a swf.Agent) bool {
-			return !exited(&a) && a.Namespace != nil && *a.Namespace == namespace && a.LastHeartbeat != nil &&
-				l.at.Sub(a.LastHeartbeat.Time) <= agentFresh && beatsFor(&a, []swf.Program{p}) != nil
-		}) {
-			return no
+		if p.State == swf.ProgramRunning && !l.hasBeaten(p) {
+			return &no, p.Name + " has not sent a heartbeat from its present process yet; ask again in a few seconds"
 		}
 	}
-	yes := true
-	return &yes
+	return &yes, ""
 }
 
-func (o *StatusOut) explain(l *look) {
+// hasBeaten reports whether the program's process is an agent that works in
+// the testbed's namespace.
+func (l *look) hasBeaten(p swf.Program) bool {
+	namespace := l.namespace()
+	return slices.ContainsFunc(l.agents, func(a swf.Agent) bool {
+		return !exited(&a) && a.Namespace != nil && *a.Namespace == namespace && a.LastHeartbeat != nil &&
+			l.at.Sub(a.LastHeartbeat.Time) <= agentFresh && beatsFor(&a, []swf.Program{p}) != nil
+	})
+}
+
+func (o *StatusOut) explain(l *look, missing string) {
 	switch {
 	case l.brokerErr != nil && l.pong == nil:
 		o.Error = l.brokerErr
 		o.Note = "The manager could not be asked; " + l.lastHeard() + "."
 	case l.pong == nil && l.fresh:
-		o.Note = fmt.Sprintf("The agent manager did not answer, but its last heartbeat is only %s old. Ask again.", round(l.age))
+		o.Note = fmt.Sprintf("The agent manager did not answer, but its last heartbeat is only %s old. Ask again.", ago(l.age))
 	case l.pong == nil:
 		o.Error = swf.E(swf.CodeNoManager, fmt.Sprintf("no agent manager of %s answered, and %s", o.Username, l.lastHeard()), howToStart(o.Username))
 	case l.status == nil:
@@ -274,8 +284,8 @@ func (o *StatusOut) explain(l *look) {
 		o.Note = "Idle and ready for start_workflow."
 	case o.State == swf.TestbedStopped:
 		o.Note = "No agents are running. Call start_user_testbed."
-	case o.State == swf.TestbedRunning && o.Ready != nil:
-		o.Note = "All programs are RUNNING, but not every one has sent a heartbeat from its present process yet."
+	case missing != "":
+		o.Note = "Not ready: " + missing + "."
 	}
 }
 

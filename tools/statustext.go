@@ -8,6 +8,11 @@ import (
 // Text says the same for people, the most important first.
 func (o *StatusOut) Text() string {
 	var b strings.Builder
+	if o.Failed() {
+		b.WriteString("get_testbed_status: refused\n")
+		writeError(&b, o.Error)
+		return b.String()
+	}
 	fmt.Fprintf(&b, "testbed of %s: %s, ready: %s\n", o.Username, o.State, tri(o.Ready))
 	if c := o.Command; c != nil {
 		fmt.Fprintf(&b, "command %s: %s", c.CommandID, c.Outcome)

@@ -10,46 +10,60 @@ import (
 	"github.com/epic-swf/testbed/swf"
 )
 
-// maxStarts bounds the memory of starts; beyond it the oldest is forgotten.
-const maxStarts = 1024
+// maxPending bounds the memory of pending commands; beyond it the oldest is
+// forgotten.
+const maxPending = 1024
 
-// starts remembers the starts that have no outcome yet, oldest first, so that
-// an impatient second call waits for the first instead of being refused. The
-// zero value is ready.
-type starts struct {
+// pending remembers the commands that have no outcome yet, oldest first: so
+// that an impatient second start waits for the first instead of being refused,
+// and to tell until when a command may begin. The zero value is ready.
+type pending struct {
 	mu   sync.Mutex
 	list []control.Command
 }
 
-func (s *starts) remember(cmd control.Command) {
-	if cmd.Verb != control.StartTestbed {
-		return
-	}
+func (s *pending) remember(cmd control.Command) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if slices.ContainsFunc(s.list, func(c control.Command) bool { return c.ID == cmd.ID }) {
 		return
 	}
-	if len(s.list) >= maxStarts {
+	if len(s.list) >= maxPending {
 		s.list = slices.Delete(s.list, 0, 1)
 	}
 	s.list = append(s.list, cmd)
 }
 
-func (s *starts) forget(id string) {
+func (s *pending) forget(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.list = slices.DeleteFunc(s.list, func(c control.Command) bool { return c.ID == id })
 }
 
+// expiry returns until when the command may begin: our own ids tell it, for
+// others it is remembered.
+func (s *pending) expiry(id string) time.Time {
+	if issued, ok := issuedAt(id); ok {
+		return issued.Add(control.TTL)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.list {
+		if c.ID == id {
+			return c.ExpiresAt
+		}
+	}
+	return time.Time{}
+}
+
 // outstanding returns a start that cmd repeats and that may still begin.
-func (s *starts) outstanding(cmd control.Command, now time.Time) (control.Command, bool) {
+func (s *pending) outstanding(cmd control.Command, now time.Time) (control.Command, bool) {
 	return s.find(cmd, func(c control.Command) bool { return now.Before(c.ExpiresAt) })
 }
 
 // holder returns the start because of which cmd was refused as busy, if cmd
 // means the same.
-func (s *starts) holder(cmd control.Command, r control.Reply) (control.Command, bool) {
+func (s *pending) holder(cmd control.Command, r control.Reply) (control.Command, bool) {
 	if r.Error == nil || r.Error.Code != swf.CodeBusy {
 		return control.Command{}, false
 	}
@@ -57,7 +71,7 @@ func (s *starts) holder(cmd control.Command, r control.Reply) (control.Command, 
 	return s.find(cmd, func(c control.Command) bool { return strings.Contains(said, c.ID) })
 }
 
-func (s *starts) find(cmd control.Command, ok func(control.Command) bool) (control.Command, bool) {
+func (s *pending) find(cmd control.Command, ok func(control.Command) bool) (control.Command, bool) {
 	if cmd.Verb != control.StartTestbed {
 		return control.Command{}, false
 	}
