@@ -117,6 +117,12 @@ func (b *Base) SetState(op string) {
 	}
 }
 
+func (b *Base) state() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.op
+}
+
 // SetDetails replaces the counters that heartbeats carry as metadata and, in
 // words, in their description, and tells them at once.
 func (b *Base) SetDetails(details map[string]any) {

@@ -58,9 +58,13 @@ func (r *recorder) openRun(ctx context.Context, number int64, conditions swf.Mes
 	return nil
 }
 
-// closeRun gives a run its end.
+// closeRun gives a run its end. A run that was stopped before it was imminent
+// was never registered.
 func (r *recorder) closeRun(ctx context.Context, number int64) error {
 	id, err := r.find(ctx, number)
+	if errors.Is(err, errNoRun) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
