@@ -133,7 +133,7 @@ func (d *document) addSection(name string, value any) error {
 	}
 	special := []string{secTestbed, secAgents, secWorkflow, secParameters}
 	for _, s := range special {
-		if name != s && distance(name, s, 3) <= 2 {
+		if name != s && distance(name, s, 2) <= 1 { // [events] is no slip for [agents]
 			return d.fail([]string{name}, fmt.Sprintf("unknown section [%s]", short(name)), suggest(name, "special sections", special))
 		}
 	}
@@ -151,7 +151,11 @@ func (d *document) addSection(name string, value any) error {
 
 // parameter checks one value of a parameter section.
 func (d *document) parameter(section, key string, v any) (any, error) {
-	if err := checkValue(v, 0); err != nil {
+	err := checkValue(v, 0)
+	if key == "" || len(key) > 128 {
+		err = errors.New("has no name of at most 128 bytes")
+	}
+	if err != nil {
 		return nil, d.fail([]string{section, key}, fmt.Sprintf("[%s] %s %s", short(section), short(key), err),
 			"a parameter is a number, a text, true or false, or a list of those")
 	}

@@ -39,7 +39,7 @@ type scanner struct {
 
 // scan checks the limits and returns the lines of the keys.
 func scan(text string) (lineIndex, *scanError) {
-	s := &scanner{text: text, line: 1, found: lineIndex{}}
+	s := &scanner{text: strings.TrimPrefix(text, "\ufeff"), line: 1, found: lineIndex{}}
 	var table []string
 	for {
 		s.skipBlank(true)
