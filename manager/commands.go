@@ -150,11 +150,7 @@ func (m *Manager) stopNow(ctx context.Context, id string) control.Reply {
 		return control.Reply{Outcome: control.Failed, Error: e, Programs: stopped.Programs}
 	}
 	m.endLostRuns()
-	message := "no agents were running"
-	if stopped.Active > 0 {
-		message = fmt.Sprintf("%d programs stopped and supervisord has shut down", stopped.Active)
-	}
-	return control.Reply{Outcome: control.Succeeded, Programs: stopped.Programs, Namespace: stopped.Namespace, Config: stopped.Config, Message: message}
+	return control.Reply{Outcome: control.Succeeded, Programs: stopped.Programs, Namespace: stopped.Namespace, Config: stopped.Config, Message: StoppedMessage(stopped)}
 }
 
 // restart stops everything and leaves; whoever runs the manager starts it

@@ -20,6 +20,14 @@ type Stopped struct {
 	Config    string
 }
 
+// StoppedMessage says what a stop that succeeded did.
+func StoppedMessage(s Stopped) string {
+	if s.Active == 0 {
+		return "No agents running"
+	}
+	return fmt.Sprintf("%d programs stopped and supervisord has shut down", s.Active)
+}
+
 // Stop stops every program, waits until none is active, and shuts supervisord
 // down. When it returns without an error no process of the testbed is left.
 // Stopping what does not run succeeds.

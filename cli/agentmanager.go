@@ -1,0 +1,265 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/epic-swf/testbed/config"
+	"github.com/epic-swf/testbed/control"
+	"github.com/epic-swf/testbed/manager"
+	"github.com/epic-swf/testbed/monitor"
+	"github.com/epic-swf/testbed/swf"
+)
+
+func (a *app) agentManagerCommand(name string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   name,
+		Short: "Run your agent manager: commands in, supervisord out",
+		Long: `The agent manager takes commands from your control queue and drives your supervisord. It runs in the foreground;
+in the background: nohup testbed agent-manager &. SIGUSR1 sends a heartbeat now, SIGTERM ends it; agents go on running.`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.agentManager(cmd.Context()) },
+	}
+	cmd.AddCommand(
+		a.outputFlag(&cobra.Command{Use: "status", Short: "Ask the manager on this host", Args: usageArgs(cobra.NoArgs),
+			RunE: func(cmd *cobra.Command, _ []string) error { return a.managerStatus(cmd.Context()) }}),
+		&cobra.Command{Use: "stop", Short: "End the manager on this host; agents go on running", Args: usageArgs(cobra.NoArgs),
+			RunE: func(cmd *cobra.Command, _ []string) error { return a.managerStop(cmd.Context()) }},
+		&cobra.Command{Use: "restart", Short: "Stop the agents and start the manager on this host anew", Args: usageArgs(cobra.NoArgs),
+			RunE: func(cmd *cobra.Command, _ []string) error { return a.managerRestart(cmd.Context()) }},
+	)
+	return cmd
+}
+
+func (a *app) agentManager(ctx context.Context) error {
+	signal.Ignore(syscall.SIGHUP) // a closed terminal is no reason to leave
+	p, err := a.findManager()
+	if err != nil {
+		return err
+	}
+	p.banner("")
+	o, err := p.managerOptions(a.daemonLog())
+	if err != nil {
+		return err
+	}
+	beat := make(chan os.Signal, 1)
+	signal.Notify(beat, syscall.SIGUSR1)
+	defer signal.Stop(beat)
+	o.Beat = forward(ctx, beat)
+	err = manager.New(o).Run(ctx)
+	if errors.Is(err, manager.ErrRestart) {
+		return reexec()
+	}
+	return err
+}
+
+// findManager is find for a daemon: what the files say now wins over what the
+// daemon inherited when it was started.
+func (a *app) findManager() (*place, error) {
+	p, err := a.find()
+	if err != nil {
+		return nil, err
+	}
+	return a.at(p.paths.Dir, func(p *place) { p.agents = true })
+}
+
+// managerOptions wires a manager of this place.
+func (p *place) managerOptions(log *slog.Logger) (manager.Options, error) {
+	settings, err := config.LoadManagerSettings(p.paths.ManagerSettings())
+	if err != nil {
+		return manager.Options{}, err
+	}
+	broker, err := p.broker(log)
+	if err != nil {
+		return manager.Options{}, err
+	}
+	client, err := p.monitor()
+	if err != nil {
+		return manager.Options{}, err
+	}
+	key, err := p.key()
+	if err != nil {
+		return manager.Options{}, err
+	}
+	o := manager.Options{
+		Username: p.username, Paths: p.paths, Testbed: p.testbed(log), Broker: broker,
+		Key: key, AcceptUnsigned: settings.AcceptUnsigned, Version: swf.Version, Log: log,
+	}
+	if client != nil {
+		o.Monitor = client
+	} else {
+		log.Warn("no monitor is configured: heartbeats are not sent", "hint", "set SWF_MONITOR_URL")
+	}
+	return o, nil
+}
+
+// forward turns signals into heartbeats.
+func forward(ctx context.Context, signals <-chan os.Signal) <-chan struct{} {
+	beats := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-signals:
+				select {
+				case beats <- struct{}{}:
+				case <-ctx.Done():
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return beats
+}
+
+// reexec replaces this process by the program as it is on disk now.
+func reexec() error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(self, os.Args, os.Environ())
+}
+
+func (a *app) managerStatus(ctx context.Context) error {
+	p, err := a.findManager()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	r, asked, err := p.askManager(ctx, p.command(control.Ping))
+	if err != nil {
+		return err
+	}
+	if !asked || r.Pong == nil {
+		return noManagerHere()
+	}
+	return a.show(r.Pong, fmt.Sprintf("agent manager of %s: pid %d, testbed folder %s, configuration %q\n", r.Pong.Username, r.Pong.PID, r.Pong.Dir, r.Pong.Config))
+}
+
+func noManagerHere() error {
+	return swf.E(swf.CodeNoManager, "no agent manager runs on this host", "start it: testbed agent-manager")
+}
+
+func (a *app) managerStop(ctx context.Context) error {
+	p, err := a.findManager()
+	if err != nil {
+		return err
+	}
+	socket, err := manager.LocalSocket(p.paths)
+	if err != nil {
+		return err
+	}
+	pid, err := listenerPID(socket)
+	if err != nil {
+		return noManagerHere()
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	// Between asking the socket and holding the pid the manager may have gone
+	// and the pid be another's: ask once more.
+	if again, err := listenerPID(socket); err != nil || again != pid {
+		return noManagerHere()
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0); err != nil {
+		return err
+	}
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 200)
+		if n > 0 {
+			fmt.Fprintf(a.out, "the agent manager (pid %d) has ended; agents go on running\n", pid)
+			return nil
+		}
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// listenerPID is the process behind a unix socket, as the kernel says.
+func listenerPID(socket string) (int, error) {
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	var credErr error
+	if err := raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
+		return 0, err
+	}
+	if credErr != nil {
+		return 0, credErr
+	}
+	return int(cred.Pid), nil
+}
+
+func (a *app) managerRestart(ctx context.Context) error {
+	p, err := a.findManager()
+	if err != nil {
+		return err
+	}
+	cmd := p.command(control.Restart)
+	cmd.Complete(time.Now())
+	r, asked, err := p.askManager(ctx, cmd)
+	if err != nil {
+		return err
+	}
+	if !asked {
+		return noManagerHere()
+	}
+	if r.Outcome != control.Pending { // refused, or failed to stop
+		return outcome(r)
+	}
+	r, err = p.afterRestart(ctx, cmd.ID)
+	if err != nil {
+		return err
+	}
+	return a.showReply(r, r.Message)
+}
+
+// afterRestart asks the next manager what became of the restart.
+func (p *place) afterRestart(ctx context.Context, id string) (control.Reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	look := p.command(control.Status)
+	look.Of = &control.Of{CommandID: id}
+	for {
+		look.ID = "" // each look is a command of its own
+		r, asked, err := p.askManager(ctx, look)
+		if err == nil && asked && r.Of != nil && r.Of.Outcome != control.Pending {
+			return *r.Of, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return control.Reply{}, swf.E(swf.CodePending, "the manager has not come back yet", "look at its log; start it by hand: testbed agent-manager")
+		}
+	}
+}
+
+var _ manager.Monitor = (*monitor.Client)(nil)

@@ -1,0 +1,127 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/epic-swf/testbed/swf"
+)
+
+// app is what every command has: its streams and its environment. Tests make
+// their own.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	getenv   func(string) string
+	environ  func() []string
+	output   string // text or json
+	dir      string // --dir
+	verbose  bool
+}
+
+func newApp() *app {
+	return &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, environ: os.Environ}
+}
+
+// log writes to standard error: standard output belongs to what was asked for.
+func (a *app) log() *slog.Logger {
+	level := slog.LevelWarn
+	if a.verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
+}
+
+// daemonLog is for programs that run for long.
+func (a *app) daemonLog() *slog.Logger {
+	level := slog.LevelInfo
+	if a.verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
+}
+
+// Testbed is the testbed command. It returns the exit code.
+func Testbed(ctx context.Context, args []string) int {
+	a := newApp()
+	root := a.root("testbed", "Start, stop and watch your workflow agents")
+	root.AddCommand(a.initCommand(), a.upCommand(), a.demoCommand(), a.runCommand(), a.stopAgentsCommand(), a.statusCommand(), a.agentManagerCommand("agent-manager"))
+	return a.execute(ctx, root, args)
+}
+
+// MCP is the swf-mcp command.
+func MCP(ctx context.Context, args []string) int {
+	a := newApp()
+	root := a.root("swf-mcp", "The MCP server of the testbed")
+	root.AddCommand(a.stdioCommand(), a.serveCommand())
+	return a.execute(ctx, root, args)
+}
+
+// Manager is the agent-manager command: testbed agent-manager under a name of
+// its own.
+func Manager(ctx context.Context, args []string) int {
+	a := newApp()
+	cmd := a.agentManagerCommand("agent-manager")
+	a.global(cmd)
+	return a.execute(ctx, cmd, args)
+}
+
+// Agent is the swf-agent command: the programs that supervisord runs.
+func Agent(ctx context.Context, args []string) int {
+	a := newApp()
+	root := a.root("swf-agent", "The programs of a testbed; supervisord starts them")
+	root.AddCommand(a.runnerCommand(), a.dataCommand())
+	return a.execute(ctx, root, args)
+}
+
+func (a *app) root(name, short string) *cobra.Command {
+	root := &cobra.Command{Use: name, Short: short, Args: cobra.NoArgs}
+	a.global(root)
+	return root
+}
+
+// global gives a root what all commands share.
+func (a *app) global(root *cobra.Command) {
+	root.Version = swf.Version
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.PersistentFlags().StringVar(&a.dir, "dir", "", "the testbed folder (default: the one you stand in, else $SWF_HOME/swf-testbed)")
+	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "say more on standard error")
+}
+
+func (a *app) execute(ctx context.Context, root *cobra.Command, args []string) int {
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	report(a.err, err)
+	return exitCode(err)
+}
+
+// usageArgs makes cobra's complaints about arguments usage errors.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError{err}
+		}
+		return nil
+	}
+}
+
+// outputFlag adds --output to a command that shows something.
+func (a *app) outputFlag(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().StringVarP(&a.output, "output", "o", "text", "text or json")
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if a.output != "text" && a.output != "json" {
+			return usageError{swf.E(swf.CodeInvalidArgument, "--output is text or json", "leave it out, or say --output json")}
+		}
+		return run(cmd, args)
+	}
+	return cmd
+}

@@ -1,0 +1,192 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/mark3labs/mcp-go/client"
+	"github.com/mark3labs/mcp-go/mcp"
+	"github.com/spf13/cobra"
+
+	"github.com/epic-swf/testbed/config"
+	"github.com/epic-swf/testbed/monitor"
+	"github.com/epic-swf/testbed/swf"
+)
+
+// demoPatience bounds the whole demo; it takes about half a minute in real
+// time.
+const demoPatience = 2 * time.Minute
+
+type demoFlags struct {
+	virtual bool
+	keep    bool
+	stfs    int
+}
+
+func (a *app) demoCommand() *cobra.Command {
+	var f demoFlags
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Show it all: an MCP client starts agents, runs a workflow and stops everything",
+		Long: `Demo makes a testbed in a fresh folder, brings up broker, monitor and agent manager, connects a real MCP client
+over stdio to swf-mcp, and prints what is said between them. Nothing is left behind but that folder, and not even
+that unless --keep or --dir asks for it or something goes wrong.`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.demo(cmd.Context(), f) },
+	}
+	cmd.Flags().BoolVar(&f.virtual, "virtual-time", false, "let the simulated time run as fast as it can")
+	cmd.Flags().BoolVar(&f.keep, "keep", false, "keep the folder")
+	cmd.Flags().IntVar(&f.stfs, "stf-count", 3, "super time frames in the run")
+	return cmd
+}
+
+func (a *app) demo(ctx context.Context, f demoFlags) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, demoPatience)
+	defer cancel()
+	dir := a.dir
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "testbed-demo-"); err != nil {
+			return err
+		}
+		defer func() {
+			if err == nil && !f.keep {
+				err = os.RemoveAll(dir)
+			} else {
+				fmt.Fprintln(a.out, "\nThe folder is kept:", dir)
+			}
+		}()
+	}
+	fmt.Fprintf(a.out, "Everything of this demo is in %s\n\n", dir)
+
+	up := a.newUp(upFlags{dir: dir, broker: loopbackPort, monitor: loopbackPort, mcp: loopbackPort, quiet: true})
+	return up.during(ctx, func(ctx context.Context, e *config.Endpoints) error {
+		d := &demonstration{out: a.out, stfs: f.stfs, realtime: !f.virtual, endpoints: e}
+		return d.run(ctx, dir)
+	})
+}
+
+// demonstration is one MCP client and what it says.
+type demonstration struct {
+	out       io.Writer
+	stfs      int
+	realtime  bool
+	endpoints *config.Endpoints
+	client    *client.Client
+}
+
+func (d *demonstration) run(ctx context.Context, dir string) error {
+	server, err := sibling("swf-mcp")
+	if err != nil {
+		return err
+	}
+	d.client, err = client.NewStdioMCPClient(server, nil, "stdio", "--dir", dir)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", server, err)
+	}
+	defer d.client.Close()
+	var hello mcp.InitializeRequest
+	hello.Params.ProtocolVersion = mcp.LATEST_LEGACY_PROTOCOL_VERSION
+	hello.Params.ClientInfo = mcp.Implementation{Name: "testbed-demo", Version: swf.Version}
+	got, err := d.client.Initialize(ctx, hello)
+	if err != nil {
+		return fmt.Errorf("initialize: %w", err)
+	}
+	fmt.Fprintf(d.out, "MCP client connected over stdio to %s %s\n", got.ServerInfo.Name, got.ServerInfo.Version)
+	if _, err := d.call(ctx, "check_agent_manager", nil); err != nil {
+		return err
+	}
+	if _, err := d.call(ctx, "start_user_testbed", map[string]any{"config_name": "testbed.toml"}); err != nil {
+		return err
+	}
+	began, err := d.call(ctx, "start_workflow", map[string]any{"stf_count": d.stfs, "realtime": d.realtime})
+	if err != nil {
+		return err
+	}
+	if _, err := d.call(ctx, "get_testbed_status", nil); err != nil {
+		return err
+	}
+	id, _ := began["execution_id"].(string)
+	if err := d.watch(ctx, id); err != nil {
+		return err
+	}
+	if _, err := d.call(ctx, "stop_user_testbed", nil); err != nil {
+		return err
+	}
+	_, err = d.call(ctx, "get_testbed_status", nil)
+	return err
+}
+
+// call calls a tool, prints both sides, and fails when the tool did.
+func (d *demonstration) call(ctx context.Context, tool string, args map[string]any) (map[string]any, error) {
+	var req mcp.CallToolRequest
+	req.Params.Name, req.Params.Arguments = tool, args
+	if args == nil {
+		req.Params.Arguments = map[string]any{}
+	}
+	fmt.Fprintf(d.out, "\n> %s %s\n", tool, compact(req.Params.Arguments))
+	res, err := d.client.CallTool(ctx, req)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", tool, err)
+	}
+	var text strings.Builder
+	for _, c := range res.Content {
+		if t, ok := c.(mcp.TextContent); ok {
+			text.WriteString(t.Text)
+		}
+	}
+	fmt.Fprintln(d.out, indent(strings.TrimRight(text.String(), "\n")))
+	answer, _ := res.StructuredContent.(map[string]any)
+	if res.IsError {
+		return answer, fmt.Errorf("%s did not succeed", tool)
+	}
+	return answer, nil
+}
+
+// watch follows the execution in the monitor to its end.
+func (d *demonstration) watch(ctx context.Context, id string) error {
+	m := monitor.New(monitor.Options{URL: d.endpoints.Monitor, Token: swf.Secret(d.endpoints.MonitorToken)})
+	began, last := time.Now(), ""
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	fmt.Fprintln(d.out)
+	for {
+		e, err := m.Execution(ctx, id)
+		if err != nil {
+			return err
+		}
+		if e != nil && e.Status != last {
+			last = e.Status
+			fmt.Fprintf(d.out, "execution %s is %s after %.1f s\n", id, last, time.Since(began).Seconds())
+		}
+		switch last {
+		case swf.ExecutionCompleted:
+			return nil
+		case swf.ExecutionFailed, swf.ExecutionTerminated, swf.ExecutionLost:
+			return fmt.Errorf("execution %s ended as %s", id, last)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("execution %s did not complete", id), context.Cause(ctx))
+		}
+	}
+}
+
+// sibling finds a program of ours: beside this one, else on PATH.
+func sibling(name string) (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	beside := filepath.Join(filepath.Dir(self), name)
+	if _, err := os.Stat(beside); err == nil {
+		return beside, nil
+	}
+	return lookPath(name)
+}

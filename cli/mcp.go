@@ -1,0 +1,271 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/epic-swf/testbed/amq"
+	"github.com/epic-swf/testbed/config"
+	"github.com/epic-swf/testbed/control"
+	"github.com/epic-swf/testbed/mcpserver"
+	"github.com/epic-swf/testbed/swf"
+	"github.com/epic-swf/testbed/tools"
+	"github.com/epic-swf/testbed/web"
+)
+
+func (a *app) stdioCommand() *cobra.Command {
+	prefix := ""
+	cmd := &cobra.Command{
+		Use:   "stdio",
+		Short: "Serve one client over standard input and output, as the operating-system user",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := a.findServer()
+			if err != nil {
+				return err
+			}
+			s, err := p.newMCP(prefix, a.log())
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			return s.server.ServeStdio(cmd.Context(), a.in, a.out, swf.Principal{Name: p.username})
+		},
+	}
+	cmd.Flags().StringVar(&prefix, "tool-prefix", "", "put before every tool's name, for example swf_")
+	return cmd
+}
+
+// serveFlags are those of swf-mcp serve.
+type serveFlags struct {
+	listen   string
+	prefix   string
+	insecure bool
+}
+
+func (a *app) serveCommand() *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve many clients over streamable HTTP (/mcp) and SSE (/sse)",
+		Long: `Serve listens on loopback. Clients bring a bearer token: those of server.toml, else one that the first start makes
+in the configuration folder.`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), f) },
+	}
+	cmd.Flags().StringVar(&f.listen, "listen", loopbackPort, "address to listen on; port 0 takes a free one")
+	cmd.Flags().StringVar(&f.prefix, "tool-prefix", "", "put before every tool's name, for example swf_")
+	cmd.Flags().BoolVar(&f.insecure, "insecure-no-auth", false, "ask for no token: everybody on this host acts as you")
+	return cmd
+}
+
+// loopbackPort is a free port on this host alone.
+const loopbackPort = "127.0.0.1:0"
+
+func (a *app) serve(ctx context.Context, f serveFlags) error {
+	p, err := a.findServer()
+	if err != nil {
+		return err
+	}
+	log := a.daemonLog()
+	s, err := p.newMCP(f.prefix, log)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	lookup, where, err := p.tokens(s.settings, f.insecure)
+	if err != nil {
+		return err
+	}
+	ln, err := web.Listen(f.listen)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, "MCP over HTTP: http://%s/mcp (SSE: /sse)\ntoken: %s\n", ln.Addr(), where)
+	h := s.http(lookup, p.username)
+	return (&web.Server{Listener: ln, Handler: h, Log: log, BeforeShutdown: h.Close}).Run(ctx)
+}
+
+// findServer is find for a server, which may stand outside of any testbed
+// folder: it then serves other hosts' managers.
+func (a *app) findServer() (*place, error) {
+	p, err := a.find()
+	if err == nil || a.dir != "" || !swf.IsCode(err, swf.CodeEnvironment) {
+		return p, err
+	}
+	cwd, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	return a.at(cwd, nil)
+}
+
+// mcpParts is an MCP server with what stands behind it.
+type mcpParts struct {
+	server   *mcpserver.Server
+	settings config.ServerSettings
+	client   *control.Client
+	bus      *lazyBus
+}
+
+func (p *place) newMCP(prefix string, log *slog.Logger) (*mcpParts, error) {
+	s := &mcpParts{}
+	var err error
+	if s.settings, err = config.LoadServerSettings(p.paths.ServerSettings()); err != nil {
+		return nil, err
+	}
+	if prefix == "" {
+		prefix = s.settings.ToolPrefix
+	}
+	broker, err := p.broker(log)
+	if err != nil {
+		return nil, err
+	}
+	client, err := p.monitor()
+	if err != nil {
+		return nil, err
+	}
+	queue := func(username string) string {
+		q, err := s.settings.Queue(username, p.env.Get)
+		if err != nil {
+			log.Error("control queue", "err", err)
+			return swf.ControlQueue(username)
+		}
+		return q
+	}
+	if _, err := s.settings.Queue(p.username, p.env.Get); err != nil {
+		return nil, err
+	}
+	s.bus = &lazyBus{Conn: amq.New(broker)}
+	s.client = control.NewClient(control.ClientOptions{Bus: s.bus, Key: p.keyring(s.settings, log), Queue: queue, Source: "mcp", Log: log})
+	o := tools.Options{Commander: s.client, Log: log, Queue: queue}
+	if client != nil {
+		o.Monitor = client
+	}
+	s.server, err = mcpserver.New(mcpserver.Options{Tools: tools.New(o).Tools(), ToolPrefix: prefix, Log: log})
+	return s, err
+}
+
+func (s *mcpParts) close() {
+	s.client.Close()
+	s.bus.close()
+}
+
+func (s *mcpParts) http(lookup func(string) (swf.Principal, bool), username string) *mcpserver.HTTP {
+	return s.server.HTTP(mcpserver.HTTPOptions{
+		Lookup: lookup, Anonymous: swf.Principal{Name: username},
+		Hosts: s.settings.AllowedHosts, Origins: s.settings.AllowedOrigins,
+	})
+}
+
+// keyring gives each user's control key: from the keyring folder, and this
+// user's own from where init put it. A key that is there but cannot be used is
+// told, and nothing is sent unsigned in its place.
+func (p *place) keyring(settings config.ServerSettings, log *slog.Logger) func(string) control.Key {
+	return func(username string) control.Key {
+		paths := []string{}
+		if settings.Keyring != "" {
+			paths = append(paths, filepath.Join(settings.Keyring, username+".key"))
+		}
+		if username == p.username {
+			paths = append(paths, p.paths.ControlKey())
+		}
+		for _, path := range paths {
+			k, err := control.ReadKey(path)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				log.Error("control key", "username", username, "err", err)
+				return control.NewKey()
+			}
+			return k
+		}
+		return control.Key{}
+	}
+}
+
+// tokens gives what knows the bearer tokens, and says where they are.
+func (p *place) tokens(settings config.ServerSettings, insecure bool) (lookup func(string) (swf.Principal, bool), where string, err error) {
+	if insecure {
+		return nil, "none: everybody on this host acts as " + p.username, nil
+	}
+	if lookup, err = settings.Lookup(); err != nil || lookup != nil {
+		return lookup, "those of " + p.paths.ServerSettings(), err
+	}
+	if err := p.paths.Make(); err != nil {
+		return nil, "", err
+	}
+	path := filepath.Join(p.paths.Config, "mcp.token")
+	token, err := secretFile(path)
+	if err != nil {
+		return nil, "", err
+	}
+	return web.OneToken(token, swf.Principal{Name: p.username}), "in " + path, nil
+}
+
+// secretFile reads a secret of ours, or makes it at its first use.
+func secretFile(path string) (swf.Secret, error) {
+	b, err := os.ReadFile(path)
+	if err == nil {
+		return swf.Secret(strings.TrimSpace(string(b))), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	random := make([]byte, 32)
+	_, _ = rand.Read(random)
+	s := hex.EncodeToString(random)
+	return swf.Secret(s), os.WriteFile(path, []byte(s+"\n"), 0o600)
+}
+
+// lazyBus connects at the first use: clients start servers only to look at
+// their tools, and that must not touch the broker.
+type lazyBus struct {
+	*amq.Conn
+	once sync.Once
+	end  context.CancelFunc
+	done chan struct{}
+}
+
+func (l *lazyBus) start() {
+	l.once.Do(func() {
+		ctx, end := context.WithCancel(context.Background())
+		l.end, l.done = end, make(chan struct{})
+		go func() {
+			defer close(l.done)
+			_ = l.Conn.Run(ctx)
+		}()
+	})
+}
+
+// Publish implements control.Bus.
+func (l *lazyBus) Publish(ctx context.Context, m amq.Message) error {
+	l.start()
+	return l.Conn.Publish(ctx, m)
+}
+
+// Subscribe implements control.Bus.
+func (l *lazyBus) Subscribe(destination string, o amq.SubscribeOptions, h func(context.Context, *amq.Delivery)) *amq.Subscription {
+	l.start()
+	return l.Conn.Subscribe(destination, o, h)
+}
+
+func (l *lazyBus) close() {
+	l.once.Do(func() {})
+	if l.end != nil {
+		l.end()
+		<-l.done
+	}
+}

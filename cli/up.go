@@ -1,0 +1,293 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/epic-swf/testbed/amq/broker"
+	"github.com/epic-swf/testbed/config"
+	"github.com/epic-swf/testbed/control"
+	"github.com/epic-swf/testbed/manager"
+	"github.com/epic-swf/testbed/monitor/api"
+	"github.com/epic-swf/testbed/monitor/store"
+	"github.com/epic-swf/testbed/swf"
+	"github.com/epic-swf/testbed/web"
+)
+
+// upFlags are those of testbed up.
+type upFlags struct {
+	dir                  string
+	broker, monitor, mcp string
+	insecure             bool
+	quiet                bool
+}
+
+func (a *app) upCommand() *cobra.Command {
+	var f upFlags
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Bring up broker, monitor, MCP server and agent manager in this terminal",
+		Long: `Up runs everything a testbed needs in one foreground process, on loopback, and keeps all of it below the testbed
+folder, which is made where it is missing. Other programs run in that folder find it through run/endpoints.json.
+Ctrl-C stops the agents and everything else.`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.dir = a.dir
+			if f.dir == "" {
+				f.dir = "."
+			}
+			u := a.newUp(f)
+			return u.during(cmd.Context(), func(ctx context.Context, e *config.Endpoints) error {
+				u.announce(e)
+				<-ctx.Done()
+				fmt.Fprintln(a.err, "stopping the agents and everything else …")
+				return nil
+			})
+		},
+	}
+	cmd.Flags().StringVar(&f.broker, "broker", loopbackPort, "address of the broker (STOMP); port 0 takes a free one")
+	cmd.Flags().StringVar(&f.monitor, "monitor", loopbackPort, "address of the monitor (REST)")
+	cmd.Flags().StringVar(&f.mcp, "mcp", loopbackPort, "address of the MCP server (HTTP and SSE)")
+	cmd.Flags().BoolVar(&f.insecure, "insecure-no-auth", false, "no tokens and no broker login: everybody on this host acts as you")
+	return cmd
+}
+
+// up is a whole testbed in one process.
+type up struct {
+	app   *app
+	f     upFlags
+	log   *slog.Logger
+	place *place
+	paths config.Paths
+	parts *parts
+}
+
+func (a *app) newUp(f upFlags) *up {
+	log := a.daemonLog()
+	if f.quiet && !a.verbose {
+		log = a.log()
+	}
+	return &up{app: a, f: f, log: log}
+}
+
+// during brings everything up, calls f, and takes everything down again: the
+// agents first, so that the last they say is still heard.
+func (u *up) during(ctx context.Context, f func(context.Context, *config.Endpoints) error) (err error) {
+	lock, err := u.prepare()
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	u.parts = newParts(ctx)
+	defer func() { err = errors.Join(err, u.parts.end()) }()
+	e, err := u.serve()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, config.RemoveEndpoints(u.paths.Dir)) }()
+	defer u.stopAgents()
+	// The first part that fails ends the whole.
+	inner, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(u.parts.failed, func() { cancel(context.Cause(u.parts.failed)) })
+	defer stop()
+	return f(inner, e)
+}
+
+// prepare makes the folder and makes sure that it is ours alone.
+func (u *up) prepare() (*manager.Lock, error) {
+	dir, err := filepath.Abs(u.f.dir)
+	if err != nil {
+		return nil, err
+	}
+	u.paths = config.UpPaths(dir)
+	said := *u.app
+	if u.f.quiet {
+		said.err = discard{}
+	}
+	if err := said.initFolder(dir, &u.paths); err != nil {
+		return nil, err
+	}
+	lock, err := manager.TryLock(filepath.Join(u.paths.State, "up.lock"))
+	if swf.IsCode(err, swf.CodeManagerRunning) {
+		return nil, swf.E(swf.CodeManagerRunning, "testbed up runs already for "+dir, "use that one, or name another folder with --dir").Because(err)
+	}
+	return lock, err
+}
+
+// serve starts the parts in the order in which they need each other.
+func (u *up) serve() (*config.Endpoints, error) {
+	secrets, err := u.secrets()
+	if err != nil {
+		return nil, err
+	}
+	e := secrets
+	brokerLn, err := web.Listen(u.f.broker)
+	if err != nil {
+		return nil, err
+	}
+	b := broker.New(broker.Options{Login: e.BrokerLogin, Passcode: e.BrokerPasscode.Reveal(), Log: u.log})
+	u.parts.run("broker", func(ctx context.Context) error { return ignoreCancel(b.Serve(ctx, brokerLn)) })
+	e.Broker = brokerLn.Addr().String()
+	if e.Monitor, err = u.serveMonitor(e.MonitorToken); err != nil {
+		return nil, err
+	}
+	mcpLn, err := web.Listen(u.f.mcp)
+	if err != nil {
+		return nil, err
+	}
+	e.MCP = "http://" + mcpLn.Addr().String() + "/mcp"
+	if err := config.WriteEndpoints(u.paths.Dir, *e); err != nil {
+		mcpLn.Close()
+		return nil, err
+	}
+	// From here on the environment of the folder names these endpoints.
+	u.place, err = u.app.at(u.paths.Dir, func(p *place) { p.paths, p.fresh, p.agents = u.paths, true, true })
+	if err == nil {
+		err = u.serveMCP(mcpLn, e.Token)
+	}
+	if err == nil {
+		err = u.serveManager()
+	}
+	return e, err
+}
+
+// secrets are made at the first start and kept, so that a client's
+// configuration stays valid.
+func (u *up) secrets() (*config.Endpoints, error) {
+	e := &config.Endpoints{}
+	if u.f.insecure {
+		u.log.Warn("INSECURE: everybody on this host can use broker, monitor and MCP server as you")
+		return e, nil
+	}
+	var err error
+	e.BrokerLogin = u.username()
+	for name, s := range map[string]*swf.Secret{"broker.passcode": &e.BrokerPasscode, "monitor.token": &e.MonitorToken, "mcp.token": &e.Token} {
+		if *s, err = secretFile(filepath.Join(u.paths.Config, name)); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+func (u *up) username() string {
+	name, err := u.app.username()
+	if err != nil {
+		return "testbed"
+	}
+	return name
+}
+
+func (u *up) serveMonitor(token swf.Secret) (url string, err error) {
+	s, err := store.Open(u.parts.ctx, store.Options{Path: filepath.Join(u.paths.State, "monitor.db"), Log: u.log})
+	if err != nil {
+		return "", err
+	}
+	u.parts.last(s.Close)
+	ln, err := web.Listen(u.f.monitor)
+	if err != nil {
+		return "", err
+	}
+	h := web.Guard(api.New(api.Options{Store: s, Token: token, Log: u.log}), web.GuardOptions{})
+	u.parts.run("monitor", (&web.Server{Listener: ln, Handler: h, Log: u.log}).Run)
+	u.parts.run("monitor sweep", func(ctx context.Context) error { return ignoreCancel(s.Run(ctx)) })
+	return "http://" + ln.Addr().String(), nil
+}
+
+func (u *up) serveMCP(ln net.Listener, token swf.Secret) error {
+	m, err := u.place.newMCP("", u.log)
+	if err != nil {
+		return err
+	}
+	var lookup func(string) (swf.Principal, bool)
+	if token != "" {
+		lookup = web.OneToken(token, swf.Principal{Name: u.place.username})
+	}
+	h := m.http(lookup, u.place.username)
+	u.parts.run("MCP server", func(ctx context.Context) error {
+		defer m.close()
+		return (&web.Server{Listener: ln, Handler: h, Log: u.log, BeforeShutdown: h.Close}).Run(ctx)
+	})
+	return nil
+}
+
+// serveManager runs the agent manager, anew after each restart command, and
+// returns when it takes commands.
+func (u *up) serveManager() error {
+	ready := make(chan struct{}, 1)
+	u.parts.run("agent manager", func(ctx context.Context) error {
+		for {
+			o, err := u.place.managerOptions(u.log)
+			if err != nil {
+				return err
+			}
+			o.Ready = func() {
+				select {
+				case ready <- struct{}{}:
+				default:
+				}
+			}
+			if err := manager.New(o).Run(ctx); !errors.Is(err, manager.ErrRestart) {
+				return err
+			}
+		}
+	})
+	select {
+	case <-ready:
+		return nil
+	case <-u.parts.failed.Done():
+		return context.Cause(u.parts.failed)
+	}
+}
+
+// stopAgents has the manager stop the testbed. It is the last command.
+func (u *up) stopAgents() {
+	if u.place == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	r, err := u.place.do(ctx, u.place.command(control.StopTestbed))
+	if err == nil {
+		err = outcome(r)
+	}
+	if err != nil {
+		report(u.app.err, fmt.Errorf("the agents could not be stopped: %w", err))
+	}
+}
+
+// announce prints what a person needs to go on.
+func (u *up) announce(e *config.Endpoints) {
+	server, err := sibling("swf-mcp")
+	if err != nil {
+		server = "swf-mcp"
+	}
+	clients := map[string]any{"mcpServers": map[string]any{
+		"testbed-control": map[string]any{"command": server, "args": []string{"stdio", "--dir", u.paths.Dir}},
+	}}
+	text, _ := json.MarshalIndent(clients, "", "  ")
+	w := u.app.out
+	fmt.Fprintf(w, "testbed of %s is up in %s\n", u.place.username, u.paths.Dir)
+	fmt.Fprintf(w, "  broker   %s (STOMP)\n  monitor  %s\n  MCP      %s (SSE: /sse), token in %s\n", e.Broker, e.Monitor, e.MCP, filepath.Join(u.paths.Config, "mcp.token"))
+	fmt.Fprintf(w, "\nFor an MCP client (.mcp.json):\n%s\n\nIn another terminal, in that folder: testbed run, testbed status, testbed stop-agents. Ctrl-C here ends everything.\n", text)
+}
+
+func ignoreCancel(err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// discard is for what a quiet command does not say.
+type discard struct{}
+
+func (discard) Write(b []byte) (int, error) { return len(b), nil }
