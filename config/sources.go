@@ -71,28 +71,17 @@ func (s Sources) isPlainFile(file string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// folders are the places on disk and how messages name them.
-func (s Sources) folders(file string) map[string]string {
-	return map[string]string{filepath.Join(s.Dir, "workflows"): "workflows/" + file, s.Dir: file}
-}
-
 // fromFolder reads one file of the folder's workflows/; testbed.toml may also
 // stand in the folder itself. fs.ErrNotExist when there is none.
 func (s Sources) fromFolder(file string) (*document, error) {
 	if s.Dir == "" {
 		return nil, fs.ErrNotExist
 	}
-	places := []string{filepath.Join(s.Dir, "workflows")}
-	if file == testbedFile {
-		places = append(places, s.Dir)
+	d, err := readIn(filepath.Join(s.Dir, "workflows"), file, "workflows/"+file)
+	if file == testbedFile && errors.Is(err, fs.ErrNotExist) {
+		return readIn(s.Dir, file, file)
 	}
-	for _, place := range places {
-		d, err := readIn(place, file, s.folders(file)[place])
-		if !errors.Is(err, fs.ErrNotExist) {
-			return d, err
-		}
-	}
-	return nil, fs.ErrNotExist
+	return d, err
 }
 
 // readIn reads a file through an os.Root, so that neither its name nor a link
@@ -175,7 +164,9 @@ func ListConfigs(s Sources) []string {
 	}
 	entries, _ := os.ReadDir(filepath.Join(s.Dir, "workflows"))
 	for _, e := range entries[:min(len(entries), 256)] {
-		add(e.Name(), s.fromFolder)
+		if e.Type()&^fs.ModeSymlink == 0 {
+			add(e.Name(), s.fromFolder)
+		}
 	}
 	add(testbedFile, s.fromFolder)
 	if s.Embedded != nil {
