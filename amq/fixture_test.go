@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -285,8 +283,4 @@ func unique(t testing.TB, kind string) string {
 		return r
 	}, t.Name())
 	return fmt.Sprintf("/%s/%s.%d", kind, name, time.Now().UnixNano())
-}
-
-func testLog(w io.Writer) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }

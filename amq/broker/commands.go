@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -35,6 +37,9 @@ const (
 func (s *session) connect() error {
 	_ = s.conn.SetDeadline(time.Now().Add(s.b.o.ConnectTimeout))
 	f, err := s.in.read(v10)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = refusal("CONNECT did not come in time")
+	}
 	if err != nil {
 		return err
 	}
