@@ -20,7 +20,7 @@ type pipeSession struct {
 }
 
 func newPipeSession() *pipeSession {
-	return &pipeSession{id: "stdio-" + rand.Text(), notifications: make(chan mcp.JSONRPCNotification, 256)}
+	return &pipeSession{id: "stdio-" + rand.Text(), notifications: make(chan mcp.JSONRPCNotification, 1024)}
 }
 
 // SessionID implements server.ClientSession.
