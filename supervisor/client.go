@@ -15,7 +15,7 @@ import (
 
 const (
 	readTimeout = 2 * time.Second // a call that only looks
-	maxReply    = 32 << 20        // bytes; 50 programs are 58 kB
+	maxReply    = 8 << 20         // bytes; 50 programs are 58 kB
 )
 
 // Endpoint is where a supervisord listens.

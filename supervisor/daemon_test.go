@@ -14,6 +14,7 @@ import (
 const sleeper = "command=/bin/sleep 1000"
 
 func TestLifeCycle(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "a", sleeper, "b", sleeper, "c", sleeper+"\nstartsecs=1")
 	if _, err := r.Observe(r.ctx()); !errors.Is(err, ErrNotRunning) {
 		t.Fatalf("Observe before = %v, want ErrNotRunning", err)
@@ -73,6 +74,7 @@ func TestLifeCycle(t *testing.T) {
 // Twenty starts and stops, from Daemons that know nothing of each other, leave
 // one supervisord at most at any time and none at the end.
 func TestManyCyclesLeaveNothing(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "a", sleeper, "b", sleeper, "c", sleeper)
 	bin := r.opts.Binary
 	pids := map[int]bool{}
@@ -105,16 +107,23 @@ func TestManyCyclesLeaveNothing(t *testing.T) {
 	}
 }
 
-// supervisords are the processes that run with a configuration in dir.
+// supervisords are the processes that run with a configuration in dir, without
+// their children that have not executed a program yet.
 func supervisords(t *testing.T, dir string) []int {
 	t.Helper()
 	all, err := allPIDs()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out []int
+	parents := map[int]int{}
 	for _, pid := range all {
-		if strings.Contains(commandLine(pid), "-c "+dir) && !gonePID(pid) {
+		if s, err := readStat(pid); err == nil && !s.gone() && strings.Contains(commandLine(pid), "-c "+dir) {
+			parents[pid] = s.parent
+		}
+	}
+	var out []int
+	for pid, parent := range parents {
+		if _, child := parents[parent]; !child {
 			out = append(out, pid)
 		}
 	}
@@ -123,6 +132,7 @@ func supervisords(t *testing.T, dir string) []int {
 
 // A supervisord that something else started is driven all the same, hung or not.
 func TestAdoption(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "a", sleeper)
 	r.spawn()
 	r.start("a")
@@ -154,6 +164,7 @@ func TestAdoption(t *testing.T) {
 // A hung supervisord is killed, by a Daemon that did not start it, and its
 // programs with it.
 func TestShutdownOfHung(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "a", sleeper, "b", sleeper)
 	r.spawn()
 	ps := r.start("a", "b")
@@ -178,6 +189,7 @@ func TestShutdownOfHung(t *testing.T) {
 }
 
 func TestKilledSupervisord(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "a", sleeper, "deaf", `command=/bin/sh -c 'trap "" QUIT; while :; do sleep 1; done'`+"\nstopwaitsecs=1")
 	r.spawn()
 	ps := r.start("a", "deaf")
@@ -220,6 +232,7 @@ func TestKilledSupervisord(t *testing.T) {
 // Somebody removed the socket: the supervisord cannot be spoken to, but it is
 // found, is no reason to spawn a second one, and ends.
 func TestLostSocket(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "a", sleeper)
 	r.spawn()
 	p := r.start("a")[0]
@@ -240,6 +253,7 @@ func TestLostSocket(t *testing.T) {
 }
 
 func TestCancelledShutdownCanBeRepeated(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "slow", `command=/bin/sh -c 'trap "" QUIT; while :; do sleep 1; done'`+"\nstopwaitsecs=1")
 	r.spawn()
 	r.start("slow")

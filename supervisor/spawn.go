@@ -138,17 +138,21 @@ func (d *Daemon) execute(ctx context.Context, env []string) error {
 // firstAnswer waits for the daemon to speak and remembers who it is.
 func (d *Daemon) firstAnswer(ctx context.Context, env []string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, d.limits.answer,
-		fmt.Errorf("%w %s after its start", ErrHung, d.limits.answer))
+		fmt.Errorf("no answer %s after its start", d.limits.answer))
 	defer cancel()
+	var last error
 	for {
 		id, err := d.identify(ctx)
 		if err == nil {
 			d.log.Info("supervisord started", "pid", id.pid, "conf", d.opts.Conf)
 			return nil
 		}
+		if last == nil || ctx.Err() == nil {
+			last = err // and not that time was up while asking
+		}
 		if cause := pause(ctx, 10*time.Millisecond); cause != nil {
 			text, _ := tailFile(d.Conf().LogFile, maxOutput)
-			return &SpawnError{Output: redact(text, env), Err: errors.Join(cause, err)}
+			return &SpawnError{Output: redact(text, env), Err: fmt.Errorf("%w: %w", cause, last)}
 		}
 	}
 }

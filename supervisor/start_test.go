@@ -12,6 +12,7 @@ import (
 )
 
 func TestStartFailures(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name, lines, state, reason string
 	}{
@@ -59,6 +60,7 @@ func TestStartFailures(t *testing.T) {
 
 // A program that ends while the start waits for others has failed too.
 func TestStartExited(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "ends", "command=/bin/sh -c 'sleep 0.2; exit 4'\nautorestart=false", "slow", sleeper+"\nstartsecs=2")
 	r.spawn()
 	_, err := r.StartPrograms(r.ctx(), []string{"ends", "slow"}, nil)
@@ -70,6 +72,7 @@ func TestStartExited(t *testing.T) {
 
 // A program whose folder for logs has gone fails at once, with supervisord's words.
 func TestStartWithoutLogFolder(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "a", sleeper+"\nstdout_logfile=%(here)s/gone/a.log")
 	r.spawn()
 	if err := os.RemoveAll(filepath.Join(r.dir, "gone")); err != nil {
@@ -83,6 +86,7 @@ func TestStartWithoutLogFolder(t *testing.T) {
 }
 
 func TestStartUnknown(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "a", sleeper, "b", sleeper)
 	r.spawn()
 	_, err := r.StartPrograms(r.ctx(), []string{"a", "nope", "no:pe"}, nil)
@@ -102,6 +106,7 @@ func TestStartUnknown(t *testing.T) {
 }
 
 func TestStartNamesOfGroups(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "a", sleeper, "b", sleeper, "many", sleeper+"\nnumprocs=3\nprocess_name=%(program_name)s_%(process_num)02d",
 		"c", sleeper+"\n[group:g]\nprograms=a,b")
 	r.spawn()
@@ -115,6 +120,7 @@ func TestStartNamesOfGroups(t *testing.T) {
 
 // A program that never becomes RUNNING ends the start, not the test's patience.
 func TestStartTooSlow(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "a", sleeper+"\nstartsecs=2")
 	r.limits.start = -1500 * time.Millisecond
 	r.spawn()
@@ -128,6 +134,7 @@ func TestStartTooSlow(t *testing.T) {
 // A context that ends stops the waiting and leaves the program; before the
 // request it starts nothing.
 func TestStartCancelled(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "a", sleeper+"\nstartsecs=2")
 	r.spawn()
 	ctx, cancel := context.WithCancel(r.ctx())
@@ -145,6 +152,7 @@ func TestStartCancelled(t *testing.T) {
 
 // A stop overtakes a start that waits, and the start says why it failed.
 func TestStopOvertakesStart(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "a", sleeper+"\nstartsecs=30", "b", sleeper)
 	r.spawn()
 	begun := make(chan struct{})
@@ -173,6 +181,7 @@ func TestStopOvertakesStart(t *testing.T) {
 
 // supervisord dies, or hangs, while a start waits.
 func TestSupervisordFailsDuringStart(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		sig  syscall.Signal
 		want error

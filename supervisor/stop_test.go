@@ -12,6 +12,7 @@ import (
 // A stop that follows a start at once kills nobody: every program hears its own
 // signal, and says so.
 func TestStopRightAfterStart(t *testing.T) {
+	t.Parallel()
 	var programs []string
 	var names []string
 	for i := range 6 {
@@ -54,6 +55,7 @@ func killed(t *testing.T, r *rig) bool {
 
 // A signal that a program misses is sent again, long before supervisord's KILL.
 func TestStopSignalsAgain(t *testing.T) {
+	t.Parallel()
 	// The shell is deaf for the first signal, then dies of the next.
 	r := newRig(t, "a", `command=/bin/sh -c 'trap "trap - QUIT" QUIT; while :; do sleep 0.05; done'`+"\nstopwaitsecs=20")
 	r.spawn()
@@ -69,6 +71,7 @@ func TestStopSignalsAgain(t *testing.T) {
 }
 
 func TestStopOfDeafIsKill(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "deaf", `command=/bin/sh -c 'trap "" QUIT; while :; do sleep 1; done'`+"\nstopwaitsecs=1\nkillasgroup=true",
 		"fine", sleeper)
 	r.spawn()
@@ -84,6 +87,7 @@ func TestStopOfDeafIsKill(t *testing.T) {
 }
 
 func TestStopGivesUp(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "deaf", `command=/bin/sh -c 'trap "" QUIT; while :; do sleep 1; done'`+"\nstopwaitsecs=3")
 	r.limits.stop = -2500 * time.Millisecond
 	r.spawn()
@@ -97,6 +101,7 @@ func TestStopGivesUp(t *testing.T) {
 
 // Programs that restart themselves, flap or have failed end at rest all the same.
 func TestStopOfFlapping(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "again", "command=/bin/sleep 0.01\nautorestart=true",
 		"flaps", "command=/bin/false\nstartsecs=1\nstartretries=1000",
 		"fatal", "command=/bin/false\nstartsecs=1\nstartretries=0")
@@ -123,6 +128,7 @@ func TestStopOfFlapping(t *testing.T) {
 }
 
 func TestStopOfHung(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "a", sleeper)
 	r.limits.hung = time.Second
 	r.spawn()
@@ -136,6 +142,7 @@ func TestStopOfHung(t *testing.T) {
 // While supervisord shuts down on somebody's order, every call is refused;
 // Shutdown waits for its end.
 func TestForeignShutdown(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, "slow", `command=/bin/sh -c 'trap "" QUIT; while :; do sleep 1; done'`+"\nstopwaitsecs=2")
 	r.spawn()
 	r.start("slow")
