@@ -98,6 +98,7 @@ func (c *Conn) keep(ctx context.Context, slot **link, role, clientID string) {
 	log := c.o.Log.With("broker", c.o.Addr, "connection", role)
 	for attempt := 0; ctx.Err() == nil; attempt++ {
 		l, err := dial(ctx, &c.o, clientID)
+		loud := attempt == 0 || err == nil // what is lost is told, each further failure not
 		if err == nil {
 			began := time.Now()
 			log.Info("broker connected", "attempt", attempt)
@@ -117,7 +118,7 @@ func (c *Conn) keep(ctx context.Context, slot **link, role, clientID string) {
 		if ctx.Err() != nil {
 			return
 		}
-		if c.note(err); attempt == 0 {
+		if c.note(err); loud {
 			log.Warn("no connection to the broker; trying again for ever", "error", err)
 		} else {
 			log.Debug("no connection to the broker", "error", err, "attempt", attempt)

@@ -34,6 +34,7 @@ const (
 	maxSubscriptions = 1024      // of one client
 	softOutbox       = 256 << 10 // a queue waits while a client has more than this to read
 	sweepEvery       = 5 * time.Second
+	stuckAfter       = 100 * time.Millisecond // without taking anything, a client is not waited for
 )
 
 func orDefault[T comparable](v *T, def T) {
@@ -223,19 +224,24 @@ func (b *Broker) sweepOnce() {
 	}
 }
 
-// publish gives m to every subscription of its topic. Only a client that does
-// not read suffers from it.
+// publish gives m to every subscription of its topic. A client that does not
+// read hurts only itself; one that reads too slowly costs the sender at most a
+// millisecond per message, until it is cut off.
 func (b *Broker) publish(m *message) {
 	b.mu.RLock()
 	subs := b.topics[m.destination]
 	b.mu.RUnlock()
 	var tails [len(versions)][]byte
+	behind := false
 	for _, c := range subs {
 		t := &tails[c.s.v]
 		if *t == nil {
-			*t = m.appendTail(nil, c.s.v)
+			*t = m.appendTail(make([]byte, 0, m.size()), c.s.v)
 		}
-		c.s.deliver(c, m, *t, false)
+		behind = !c.s.deliver(c, m, *t, false) || behind
+	}
+	if behind {
+		time.Sleep(time.Millisecond)
 	}
 }
 

@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"runtime"
@@ -190,4 +191,25 @@ func TestRedelivery(t *testing.T) {
 		< MESSAGE\n | \n\n1 | redelivered:true
 		< MESSAGE\n | \n\n3 | redelivered:true
 		< MESSAGE\n | \n\n4 | redelivered:true`)
+}
+
+// A publisher that is faster than a subscriber who does read is slowed down;
+// the subscriber is not cut off and misses nothing.
+func TestFastPublisher(t *testing.T) {
+	addr := serve(t, broker.Options{MaxOutbox: 1 << 20})
+	sub, pub := connected(t, addr, "1.2"), connected(t, addr, "1.2")
+	sub.send("SUBSCRIBE\nid:1\ndestination:/topic/t\nreceipt:r\n\n")
+	sub.want("RECEIPT")
+	const n = 20_000
+	go func() {
+		w := bufio.NewWriterSize(pub.nc, 64<<10)
+		body := strings.Repeat("x", 1000)
+		for i := range n {
+			_, _ = fmt.Fprintf(w, "SEND\ndestination:/topic/t\n\n%d %s\x00", i, body)
+		}
+		_ = w.Flush()
+	}()
+	for i := range n {
+		sub.want("MESSAGE", fmt.Sprintf("\n\n%d ", i))
+	}
 }

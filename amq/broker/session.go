@@ -28,9 +28,10 @@ type session struct {
 	wake chan struct{}
 
 	mu      sync.Mutex
-	pending []byte // encoded frames
-	closing bool   // nothing more may be added
-	starved bool   // a queue waits for pending to shrink
+	pending []byte    // encoded frames
+	closing bool      // nothing more may be added
+	starved bool      // a queue waits for pending to shrink
+	moved   time.Time // when the client last took something
 	subs    map[string]*subscription
 }
 
@@ -144,14 +145,15 @@ func (s *session) send(command string, header ...string) {
 }
 
 // deliver adds a MESSAGE. tail, if not nil, is m's tail in this version. With
-// soft it refuses (and later asks again) while the client is behind; else a
-// client too far behind is cut off.
+// soft it refuses (and later asks again) while the client is behind. Else false
+// asks the sender to go slower, since the client reads but falls behind; one
+// too far behind is cut off.
 func (s *session) deliver(c *subscription, m *message, tail []byte, soft bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := len(s.pending)
 	if s.closing {
-		return false
+		return !soft
 	}
 	if soft && n > softOutbox {
 		s.starved = true
@@ -159,7 +161,7 @@ func (s *session) deliver(c *subscription, m *message, tail []byte, soft bool) b
 	}
 	s.pending = s.appendMessage(s.pending, c, m, tail)
 	s.added(n)
-	return true
+	return soft || n < s.b.o.MaxOutbox/2 && s.b.held.Load() < s.b.o.MaxMemory/2 || time.Since(s.moved) > stuckAfter
 }
 
 func (s *session) appendMessage(dst []byte, c *subscription, m *message, tail []byte) []byte {
@@ -258,6 +260,9 @@ func (s *session) flush(p []byte) error {
 			return err
 		}
 		p = p[n:]
+		s.mu.Lock()
+		s.moved = time.Now()
+		s.mu.Unlock()
 	}
 	return nil
 }
