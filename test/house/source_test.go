@@ -39,7 +39,16 @@ func (f file) lines(n ast.Node) int { return f.line(n.End()) - f.line(n.Pos()) +
 
 func (f file) length() int { return f.fset.File(f.ast.Pos()).LineCount() }
 
-func (p pkg) main() bool { return p.files[0].ast.Name.Name == "main" }
+// name is the package's own, also where a test calls itself NAME_test.
+func (p pkg) name() string {
+	name := p.files[0].ast.Name.Name
+	if p.files[0].test {
+		name = strings.TrimSuffix(name, "_test")
+	}
+	return name
+}
+
+func (p pkg) main() bool { return p.name() == "main" }
 
 // packages parses every Go file of the module.
 func packages(t *testing.T) []pkg {
