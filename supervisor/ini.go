@@ -47,7 +47,8 @@ type iniParser struct {
 	ini     *iniFile
 	file    string
 	current map[string]string
-	option  string // the one that indented lines continue; "" when none
+	option  string   // the one that indented lines continue; "" when none
+	value   []string // its lines so far
 	indent  int
 }
 
@@ -64,7 +65,16 @@ func parseINI(ini *iniFile, file, text string) error {
 			return err
 		}
 	}
+	p.flush()
 	return nil
+}
+
+// flush stores the option whose lines have all been seen.
+func (p *iniParser) flush() {
+	if p.option != "" {
+		p.current[p.option] = strings.Join(p.value, "\n")
+	}
+	p.option, p.value = "", nil
 }
 
 func (p *iniParser) line(n int, raw string) error {
@@ -77,9 +87,10 @@ func (p *iniParser) line(n int, raw string) error {
 	}
 	indent := len(line) - len(strings.TrimLeft(line, " \t\f\v"))
 	if p.option != "" && indent > p.indent {
-		p.current[p.option] += "\n" + text
+		p.value = append(p.value, text)
 		return nil
 	}
+	p.flush()
 	p.indent = indent
 	if strings.HasPrefix(text, "[") {
 		return p.header(n, text)
@@ -95,8 +106,7 @@ func (p *iniParser) line(n int, raw string) error {
 	if key == "" {
 		return p.fail(n, "a value without an option name")
 	}
-	p.current[key] = strings.TrimSpace(text[at+1:])
-	p.option = key
+	p.option, p.value = key, []string{strings.TrimSpace(text[at+1:])}
 	return nil
 }
 
@@ -106,7 +116,6 @@ func (p *iniParser) header(n int, text string) error {
 		return p.fail(n, "a section header without a name or ]")
 	}
 	name := text[1:end]
-	p.option = ""
 	if name == "DEFAULT" {
 		if p.ini.defaults == nil {
 			p.ini.defaults = map[string]string{}

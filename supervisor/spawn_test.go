@@ -52,8 +52,13 @@ func TestSpawnErrors(t *testing.T) {
 				var cancel func()
 				ctx, cancel = context.WithCancel(ctx)
 				go func() {
-					eventually(t, "waits", func() bool { _, err := os.Stat(filepath.Join(r.dir, "waits")); return err == nil })
-					cancel()
+					defer cancel()
+					for ctx.Err() == nil {
+						if _, err := os.Stat(filepath.Join(r.dir, "waits")); err == nil {
+							return
+						}
+						time.Sleep(2 * time.Millisecond)
+					}
 				}()
 			}
 			err := d.Spawn(ctx, env)
