@@ -66,6 +66,9 @@ func (r *Runner) prepare(cmd control.Command) (*execution, error) {
 		Workflow: p.Workflow, Config: p.Config, Realtime: p.Realtime, Duration: p.Duration, Params: p.Params,
 	})
 	if err != nil {
+		if _, unknown := find(p.Workflow); p.Workflow != "" && p.Config == "" && unknown != nil && swf.IsCode(err, swf.CodeUnknownConfig) {
+			return nil, unknown // not its configuration is what is missing
+		}
 		return nil, err
 	}
 	m, err := find(run.Workflow)
