@@ -1,8 +1,11 @@
 package mcpserver
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -55,25 +58,25 @@ func readMessage(raw []byte) (message, *problem) {
 	if !json.Valid(raw) {
 		return message{}, &problem{mcp.PARSE_ERROR, "the message is not valid JSON"}
 	}
-	if err := checkKeys(raw); err != nil {
+	top, err := checkKeys(raw)
+	if err != nil {
 		return message{}, &problem{mcp.INVALID_REQUEST, err.Error()}
 	}
-	var m struct {
-		ID     json.RawMessage `json:"id"`
-		Method string          `json:"method"`
-		Params json.RawMessage `json:"params"`
-	}
-	if err := json.Unmarshal(raw, &m); err != nil {
-		return message{}, &problem{mcp.INVALID_REQUEST, "the message is not a JSON-RPC 2.0 object; batches are not supported"}
+	m := message{ID: top["id"]}
+	if v := top["method"]; len(v) > 0 && json.Unmarshal(v, &m.Method) != nil {
+		return message{}, &problem{mcp.INVALID_REQUEST, "method must be a string"}
 	}
 	if !validID(m.ID) {
 		return message{}, &problem{mcp.INVALID_REQUEST, "id must be a string of at most 256 bytes or an integer up to 2^53"}
 	}
-	var params struct {
-		Meta *mcp.Meta `json:"_meta"`
+	if v := top["params"]; bytes.Contains(v, []byte("modelcontextprotocol")) || bytes.ContainsRune(v, '\\') {
+		var params struct {
+			Meta *mcp.Meta `json:"_meta"`
+		}
+		_ = json.Unmarshal(v, &params) // of another shape: the library says so
+		m.Modern = mcp.IsModernProtocol(params.Meta.ProtocolVersion())
 	}
-	_ = json.Unmarshal(m.Params, &params) // of another shape: the library says so
-	return message{ID: m.ID, Method: m.Method, Modern: mcp.IsModernProtocol(params.Meta.ProtocolVersion())}, nil
+	return m, nil
 }
 
 func validID(id json.RawMessage) bool {
@@ -89,63 +92,104 @@ func validID(id json.RawMessage) bool {
 
 var envelopeKeys = map[string]bool{"jsonrpc": true, "id": true, "method": true, "params": true, "result": true, "error": true}
 
-// checkKeys walks over valid JSON and refuses what is too deep or has too many
-// keys, and keys that repeat in whatever case, hold a NUL, or are not those of
-// JSON-RPC at the top.
-func checkKeys(raw []byte) error {
-	var stack []map[string]bool // the keys of each open object; nil for an array
-	total := 0
+// level is one open object or array.
+type level struct {
+	object bool
+	keys   []string // folded; few, so they are compared one by one
+	many   map[string]bool
+}
+
+// checkKeys walks over valid JSON and refuses what is no object, too deep or
+// has too many keys, and keys that repeat in whatever case, hold a NUL, or are
+// not those of JSON-RPC at the top. It returns the values at the top.
+func checkKeys(raw []byte) (map[string]json.RawMessage, error) {
+	var stack [maxDepth]level
+	top := make(map[string]json.RawMessage, 4)
+	depth, total, value := 0, 0, 0 // value is where the one under way at the top begins
+	name := ""
 	wantKey := false
 	for i := 0; i < len(raw); i++ {
-		switch raw[i] {
+		switch c := raw[i]; c {
 		case '{', '[':
-			if len(stack) == maxDepth {
-				return fmt.Errorf("the message is nested deeper than %d levels", maxDepth)
+			if depth == maxDepth {
+				return nil, fmt.Errorf("the message is nested deeper than %d levels", maxDepth)
 			}
-			var keys map[string]bool
-			if wantKey = raw[i] == '{'; wantKey {
-				keys = make(map[string]bool, 4)
+			if depth == 0 && c == '[' {
+				return nil, errNoObject
 			}
-			stack = append(stack, keys)
-		case '}', ']':
-			stack = stack[:len(stack)-1]
-			wantKey = false
-		case ',':
-			wantKey = stack[len(stack)-1] != nil
+			wantKey = c == '{'
+			stack[depth] = level{object: wantKey, keys: stack[depth].keys[:0]}
+			depth++
+		case '}', ']', ',':
+			if depth == 1 && name != "" {
+				top[name] = bytes.TrimSpace(raw[value:i])
+			}
+			if c != ',' {
+				depth--
+			}
+			wantKey = c == ',' && stack[depth-1].object
 		case '"':
 			end := stringEnd(raw, i)
 			if wantKey {
 				if total++; total > maxKeys {
-					return fmt.Errorf("the message has more than %d keys", maxKeys)
+					return nil, fmt.Errorf("the message has more than %d keys", maxKeys)
 				}
-				if err := addKey(stack, raw[i:end]); err != nil {
-					return err
+				key := unquote(raw[i:end])
+				if err := stack[depth-1].add(key, depth == 1); err != nil {
+					return nil, err
+				}
+				if depth == 1 {
+					name, value = key, end+bytes.IndexByte(raw[end:], ':')+1
 				}
 				wantKey = false
 			}
 			i = end - 1
 		}
 	}
+	if depth == 0 && len(top) == 0 {
+		return nil, errNoObject
+	}
+	return top, nil
+}
+
+var errNoObject = errors.New("the message is not a JSON-RPC 2.0 object; batches are not supported")
+
+// add takes a key of the object.
+func (l *level) add(key string, top bool) error {
+	folded := fold(key)
+	if top && !envelopeKeys[key] {
+		return fmt.Errorf("%q is not a key of a JSON-RPC message", short(key))
+	}
+	if strings.IndexByte(key, 0) >= 0 {
+		return errors.New("a key holds a NUL")
+	}
+	if l.many[folded] || (l.many == nil && slices.Contains(l.keys, folded)) {
+		return fmt.Errorf("the key %q is there twice", short(key))
+	}
+	if l.keys = append(l.keys, folded); len(l.keys) == 16 {
+		l.many = make(map[string]bool, 64)
+		for _, k := range l.keys {
+			l.many[k] = true
+		}
+	}
+	if l.many != nil {
+		l.many[folded] = true
+	}
 	return nil
 }
 
-func addKey(stack []map[string]bool, quoted []byte) error {
-	var key string
-	if err := json.Unmarshal(quoted, &key); err != nil {
-		return err
+// fold makes equal what encoding/json takes for equal.
+func fold(key string) string { return strings.ToLower(strings.ToUpper(key)) }
+
+func unquote(quoted []byte) string {
+	for _, c := range quoted {
+		if c == '\\' || c >= 0x80 {
+			var s string
+			_ = json.Unmarshal(quoted, &s) // it is valid
+			return s
+		}
 	}
-	folded := strings.ToLower(key)
-	keys := stack[len(stack)-1]
-	switch {
-	case strings.ContainsRune(key, 0):
-		return fmt.Errorf("a key holds a NUL")
-	case keys[folded]:
-		return fmt.Errorf("the key %q is there twice", short(key))
-	case len(stack) == 1 && !envelopeKeys[key]:
-		return fmt.Errorf("%q is not a key of a JSON-RPC message", short(key))
-	}
-	keys[folded] = true
-	return nil
+	return string(quoted[1 : len(quoted)-1])
 }
 
 func short(s string) string {

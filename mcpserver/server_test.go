@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mark3labs/mcp-go/mcp"
+
 	"github.com/epic-swf/testbed/swf"
 	"github.com/epic-swf/testbed/tools"
 )
@@ -193,6 +195,8 @@ func TestReadMessage(t *testing.T) {
 func FuzzReadMessage(f *testing.F) {
 	f.Add([]byte(initialize))
 	f.Add([]byte(callTool(2, "x")))
+	f.Add([]byte(modern(3, "tools/list", "").body))
+	f.Add([]byte(`{"params" : {"_meta":{"io.modelconte\u0078tprotocol/protocolVersion":"2026-07-28"}} , "id" : "a" }`))
 	f.Add([]byte(`{"a":[{"b":"\\\"{"}]}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		m, p := readMessage(raw)
@@ -203,8 +207,16 @@ func FuzzReadMessage(f *testing.F) {
 		if err := json.Unmarshal(raw, &top); err != nil {
 			t.Fatalf("accepted what is no object: %q", raw)
 		}
-		if string(top["method"]) == "" && m.Method != "" {
-			t.Errorf("a method that is not there: %q", raw)
+		var theirs struct { // as the library reads it
+			ID     json.RawMessage `json:"id"`
+			Method string          `json:"method"`
+			Params struct {
+				Meta *mcp.Meta `json:"_meta"`
+			} `json:"params"`
+		}
+		_ = json.Unmarshal(raw, &theirs)
+		if string(theirs.ID) != string(m.ID) || theirs.Method != m.Method || mcp.IsModernProtocol(theirs.Params.Meta.ProtocolVersion()) != m.Modern {
+			t.Errorf("%q: the library reads %+v, we read %+v", raw, theirs, m)
 		}
 		for k := range top {
 			if !envelopeKeys[k] {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -194,7 +195,18 @@ func (c *pipe) work() {
 	}
 }
 
+// handle answers one message. A panic in the library must not take the
+// process and everybody else's calls with it.
 func (c *pipe) handle(ctx context.Context, raw []byte) {
+	defer func() {
+		if r := recover(); r != nil {
+			c.server.log.Error("a message made the server panic", "panic", r, "stack", string(debug.Stack()))
+			if m, bad := readMessage(raw); bad == nil && m.isCall() {
+				p := problem{mcp.INTERNAL_ERROR, "something failed inside the server; its log says what"}
+				c.reply(p.reply(m.ID))
+			}
+		}
+	}()
 	response := c.server.mcp.HandleMessage(ctx, raw)
 	if response == nil {
 		return
