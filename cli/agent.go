@@ -38,7 +38,7 @@ func (a *app) runnerCommand() *cobra.Command {
 				r, err := workflows.New(workflows.Options{
 					Bus: s.bus, Monitor: s.options.Monitor, Key: key, Runs: control.Runs{Dir: paths.Runs()},
 					Testbed: s.testbed, Sources: s.sources, Username: s.options.Username, Namespace: s.testbed.Namespace,
-					StartID: s.options.StartID, Program: s.options.Program, Log: s.options.Log,
+					StartID: s.options.StartID, Program: s.options.Program, LegacyQueue: a.getenv(envLegacyWorkflow) == "true", Log: s.options.Log,
 				})
 				if err != nil {
 					return err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -48,7 +47,15 @@ func (a *app) agentManager(ctx context.Context) error {
 		return err
 	}
 	p.banner("")
-	o, err := p.managerOptions(a.daemonLog())
+	settings, err := config.LoadManagerSettings(p.paths.ManagerSettings())
+	if err != nil {
+		return err
+	}
+	level, err := settings.Level()
+	if err != nil {
+		return err
+	}
+	o, err := p.managerOptions(settings, a.logAt(level))
 	if err != nil {
 		return err
 	}
@@ -74,11 +81,7 @@ func (a *app) findManager() (*place, error) {
 }
 
 // managerOptions wires a manager of this place.
-func (p *place) managerOptions(log *slog.Logger) (manager.Options, error) {
-	settings, err := config.LoadManagerSettings(p.paths.ManagerSettings())
-	if err != nil {
-		return manager.Options{}, err
-	}
+func (p *place) managerOptions(settings config.ManagerSettings, log *slog.Logger) (manager.Options, error) {
 	broker, err := p.broker(log)
 	if err != nil {
 		return manager.Options{}, err
@@ -93,7 +96,8 @@ func (p *place) managerOptions(log *slog.Logger) (manager.Options, error) {
 	}
 	o := manager.Options{
 		Username: p.username, Paths: p.paths, Testbed: p.testbed(log), Broker: broker,
-		Key: key, AcceptUnsigned: settings.AcceptUnsigned, Version: swf.Version, Log: log,
+		Key: key, AcceptUnsigned: settings.AcceptUnsigned, LegacyQueue: settings.LegacyControlQueue || key.IsZero(),
+		Heartbeat: settings.Heartbeat, KeepOutcomes: time.Duration(settings.JournalDays) * 24 * time.Hour, Version: swf.Version, Log: log,
 	}
 	if client != nil {
 		o.Monitor = client
@@ -162,58 +166,19 @@ func (a *app) managerStop(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	pid, err := listenerPID(socket)
-	if err != nil {
-		return noManagerHere()
-	}
-	fd, err := unix.PidfdOpen(pid, 0)
+	m, err := holdListener(socket)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
-	// Between asking the socket and holding the pid the manager may have gone
-	// and the pid be another's: ask once more.
-	if again, err := listenerPID(socket); err != nil || again != pid {
-		return noManagerHere()
-	}
-	if err := unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0); err != nil {
+	defer m.close()
+	if err := m.signal(unix.SIGTERM); err != nil {
 		return err
 	}
-	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 200)
-		if n > 0 {
-			fmt.Fprintf(a.out, "the agent manager (pid %d) has ended; agents go on running\n", pid)
-			return nil
-		}
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return err
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
+	if err := m.wait(ctx); err != nil {
+		return err
 	}
-}
-
-// listenerPID is the process behind a unix socket, as the kernel says.
-func listenerPID(socket string) (int, error) {
-	conn, err := net.Dial("unix", socket)
-	if err != nil {
-		return 0, err
-	}
-	defer conn.Close()
-	raw, err := conn.(*net.UnixConn).SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var cred *unix.Ucred
-	var credErr error
-	if err := raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
-		return 0, err
-	}
-	if credErr != nil {
-		return 0, credErr
-	}
-	return int(cred.Pid), nil
+	fmt.Fprintf(a.out, "the agent manager (pid %d) has ended; agents go on running\n", m.pid)
+	return nil
 }
 
 func (a *app) managerRestart(ctx context.Context) error {

@@ -28,17 +28,12 @@ func newApp() *app {
 }
 
 // log writes to standard error: standard output belongs to what was asked for.
-func (a *app) log() *slog.Logger {
-	level := slog.LevelWarn
-	if a.verbose {
-		level = slog.LevelDebug
-	}
-	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
-}
+func (a *app) log() *slog.Logger { return a.logAt(slog.LevelWarn) }
 
 // daemonLog is for programs that run for long.
-func (a *app) daemonLog() *slog.Logger {
-	level := slog.LevelInfo
+func (a *app) daemonLog() *slog.Logger { return a.logAt(slog.LevelInfo) }
+
+func (a *app) logAt(level slog.Level) *slog.Logger {
 	if a.verbose {
 		level = slog.LevelDebug
 	}

@@ -92,12 +92,26 @@ func (p *place) sources() config.Sources {
 func (p *place) testbed(log *slog.Logger) *manager.Testbed {
 	return manager.NewTestbed(manager.TestbedOptions{
 		Username: p.username, Paths: p.paths, Sources: p.sources(), Log: log,
-		Environ: func(extra map[string]string) ([]string, error) {
-			return config.Environment(p.envOptions(extra))
-		},
-		Binary: p.supervisord,
+		Environ: p.programEnv,
+		Binary:  p.supervisord,
 	})
 }
+
+// programEnv is what a start gives to supervisord and its programs.
+func (p *place) programEnv(extra map[string]string) ([]string, error) {
+	settings, err := config.LoadManagerSettings(p.paths.ManagerSettings())
+	if err != nil {
+		return nil, err
+	}
+	if settings.LegacyWorkflowQueue {
+		extra[envLegacyWorkflow] = "true"
+	}
+	return config.Environment(p.envOptions(extra))
+}
+
+// envLegacyWorkflow tells a runner to obey the shared queue of the Python
+// system too.
+const envLegacyWorkflow = "SWF_LEGACY_WORKFLOW_QUEUE"
 
 func (p *place) supervisord() (string, error) {
 	path, err := supervisor.FindBinary(p.paths.Dir, p.env.Get)
@@ -172,11 +186,13 @@ func (p *place) askManager(ctx context.Context, cmd control.Command) (r control.
 			p.say(r.Message, r.Programs)
 		}
 	})
-	if swf.IsCode(err, swf.CodeNoManager) {
+	if isNoManager(err) {
 		return r, false, nil
 	}
 	return r, true, err
 }
+
+func isNoManager(err error) bool { return swf.IsCode(err, swf.CodeNoManager) }
 
 // say prints progress to standard error.
 func (p *place) say(text string, _ []swf.Program) { fmt.Fprintln(p.app.err, text) }

@@ -81,19 +81,18 @@ func (p *place) runWorkflowCommand() control.Command {
 // do has the manager on this host carry out a command, or does it in this
 // process where none lives.
 func (p *place) do(ctx context.Context, c control.Command) (control.Reply, error) {
+	if c.Verb == control.StopTestbed {
+		return p.stop(ctx, c)
+	}
 	r, asked, err := p.askManager(ctx, c)
 	if asked || err != nil {
 		return r, err
 	}
 	tb := p.testbed(p.app.log())
-	switch c.Verb {
-	case control.StartTestbed:
-		return p.startHere(ctx, tb, c), nil
-	case control.RunWorkflow:
+	if c.Verb == control.RunWorkflow {
 		return p.runHere(ctx, tb, c)
-	default:
-		return p.stopHere(ctx, tb, c), nil
 	}
+	return p.startHere(ctx, tb, c), nil
 }
 
 func (p *place) startHere(ctx context.Context, tb *manager.Testbed, c control.Command) control.Reply {

@@ -117,8 +117,8 @@ func (u *up) prepare() (*manager.Lock, error) {
 		return nil, err
 	}
 	lock, err := manager.TryLock(filepath.Join(u.paths.State, "up.lock"))
-	if swf.IsCode(err, swf.CodeManagerRunning) {
-		return nil, swf.E(swf.CodeManagerRunning, "testbed up runs already for "+dir, "use that one, or name another folder with --dir").Because(err)
+	if held := new(manager.HeldError); errors.As(err, &held) {
+		return nil, swf.E(swf.CodeManagerRunning, fmt.Sprintf("testbed up runs already for %s: %s", dir, held.Holder), "use that one, or name another folder with --dir").Because(err)
 	}
 	return lock, err
 }
@@ -225,7 +225,11 @@ func (u *up) serveManager() error {
 	ready := make(chan struct{}, 1)
 	u.parts.run("agent manager", func(ctx context.Context) error {
 		for {
-			o, err := u.place.managerOptions(u.log)
+			settings, err := config.LoadManagerSettings(u.paths.ManagerSettings())
+			if err != nil {
+				return err
+			}
+			o, err := u.place.managerOptions(settings, u.log)
 			if err != nil {
 				return err
 			}

@@ -12,13 +12,12 @@ type ManagerSettings struct {
 	// AcceptUnsigned takes unsigned commands although there is a key, for the
 	// time until the server knows it (design 4b.14).
 	AcceptUnsigned bool `toml:"accept_unsigned"`
-	// LegacyControlQueue also consumes /queue/agent_control.{user}.
+	// LegacyControlQueue also takes the unsigned commands of Python senders,
+	// from /queue/agent_control.{user}. A manager without a key always does.
 	LegacyControlQueue bool `toml:"legacy_control_queue"`
 	// LegacyWorkflowQueue lets the runner consume the shared
 	// /queue/workflow_control: only on a broker with one user (design 4b.2).
 	LegacyWorkflowQueue bool `toml:"legacy_workflow_queue"`
-	// LegacyTimezone is the zone of naive timestamps in Python commands.
-	LegacyTimezone string `toml:"legacy_timezone"`
 	// Heartbeat is the time between two heartbeats, 1 to 60 s.
 	Heartbeat time.Duration `toml:"heartbeat"`
 	// JournalDays is for how many days answers are kept.
@@ -29,7 +28,7 @@ type ManagerSettings struct {
 
 // DefaultManagerSettings are the settings of a manager without a file.
 func DefaultManagerSettings() ManagerSettings {
-	return ManagerSettings{LegacyControlQueue: true, LegacyTimezone: "Local", Heartbeat: 10 * time.Second, JournalDays: 7, LogLevel: "info"}
+	return ManagerSettings{Heartbeat: 10 * time.Second, JournalDays: 7, LogLevel: "info"}
 }
 
 // LoadManagerSettings reads manager.toml; a missing file means the defaults.
@@ -49,18 +48,11 @@ func (s ManagerSettings) check(path string) error {
 	if s.JournalDays < 1 || s.JournalDays > 365 {
 		return invalidSetting(path, "journal_days", "is out of range", "write a number from 1 to 365")
 	}
-	if _, err := s.Zone(); err != nil {
-		return invalidSetting(path, "legacy_timezone", fmt.Sprintf("%q is no time zone of this machine", short(s.LegacyTimezone)),
-			`write a name such as "America/New_York", "UTC" or "Local"`)
-	}
 	if _, err := s.Level(); err != nil {
 		return invalidSetting(path, "log_level", fmt.Sprintf("%q is no level", short(s.LogLevel)), "write debug, info, warn or error")
 	}
 	return nil
 }
-
-// Zone returns LegacyTimezone's zone.
-func (s ManagerSettings) Zone() (*time.Location, error) { return time.LoadLocation(s.LegacyTimezone) }
 
 // Level returns LogLevel as slog has it.
 func (s ManagerSettings) Level() (slog.Level, error) {

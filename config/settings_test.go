@@ -18,7 +18,7 @@ func TestManagerSettings(t *testing.T) {
 	}
 	all, err := LoadManagerSettings("testdata/good/manager/all.toml")
 	check(t, err)
-	want := ManagerSettings{AcceptUnsigned: true, LegacyWorkflowQueue: true, LegacyTimezone: "America/New_York", Heartbeat: 5 * time.Second, JournalDays: 14, LogLevel: "debug"}
+	want := ManagerSettings{AcceptUnsigned: true, LegacyWorkflowQueue: true, Heartbeat: 5 * time.Second, JournalDays: 14, LogLevel: "debug"}
 	if diff := cmp.Diff(want, all); diff != "" {
 		t.Error(diff)
 	}

@@ -30,7 +30,7 @@ func (m *Manager) beatSoon() {
 
 // beat tells the monitor of this manager until ctx ends, then that it exited.
 func (m *Manager) beat(ctx context.Context) {
-	tick := time.NewTicker(beatEvery)
+	tick := time.NewTicker(m.o.Heartbeat)
 	defer tick.Stop()
 	for {
 		m.probe(ctx)

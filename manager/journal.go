@@ -298,7 +298,7 @@ func (j *journal) addCount(n int) {
 
 // Sweep forgets outcomes that are past their retention and, when there are
 // too many ids, the oldest ones that no late copy can match any more.
-func (j *journal) Sweep(now time.Time) error {
+func (j *journal) Sweep(now time.Time, keep time.Duration) error {
 	return j.update(func(commands, _ *bolt.Bucket) error {
 		type old struct {
 			key  string
@@ -327,7 +327,7 @@ func (j *journal) Sweep(now time.Time) error {
 			j.mu.Lock()
 			crowded := j.count > keepIDs*9/10
 			j.mu.Unlock()
-			if !crowded && now.Sub(c.done) < keepOutcomes {
+			if !crowded && now.Sub(c.done) < keep {
 				break
 			}
 			if err := drop(c.key); err != nil {

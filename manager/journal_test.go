@@ -1,9 +1,11 @@
 package manager
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -120,7 +122,7 @@ func TestSweepKeepsWhatACopyCanStillMatch(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := j.Sweep(time.Now()); err != nil {
+	if err := j.Sweep(time.Now(), keepOutcomes); err != nil {
 		t.Fatal(err)
 	}
 	for id, want := range map[string]bool{"old": false, "live": true, "open": true} {
@@ -140,7 +142,7 @@ func TestLockNamesItsHolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = TryLock(path)
-	if !swf.IsCode(err, swf.CodeManagerRunning) || err.Error() == "" {
+	if held := new(HeldError); !errors.As(err, &held) || !strings.Contains(held.Holder, fmt.Sprint("pid ", os.Getpid())) {
 		t.Errorf("second holder: %v", err)
 	}
 	if err := l.Unlock(); err != nil {

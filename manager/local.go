@@ -32,12 +32,15 @@ func (m *Manager) serveLocal(ctx context.Context, ln net.Listener) {
 		if err != nil {
 			return
 		}
-		m.side.Go(func() {
+		taken := m.side.Go(func() {
 			defer conn.Close()
 			stop := context.AfterFunc(m.lookCtx, func() { conn.Close() })
 			defer stop()
 			m.converse(conn)
 		})
+		if !taken {
+			conn.Close()
+		}
 	}
 }
 

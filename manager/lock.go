@@ -9,16 +9,19 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/epic-swf/testbed/swf"
 )
 
 // Lock is an exclusive lock between processes, kept by an open file: it goes
 // when the process does, however that ends. The file tells who holds it.
 type Lock struct{ f *os.File }
 
-// TryLock takes the lock, or returns a manager_running Error that names the
-// holder. Go opens files close-on-exec, so no supervisord inherits it.
+// HeldError says that another process has the lock.
+type HeldError struct{ Path, Holder string }
+
+// Error names the holder.
+func (e *HeldError) Error() string { return fmt.Sprintf("%s is held by %s", e.Path, e.Holder) }
+
+// TryLock takes the lock, or returns a *HeldError. Go opens files close-on-exec, so no supervisord inherits it.
 func TryLock(path string) (*Lock, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
@@ -31,8 +34,7 @@ func TryLock(path string) (*Lock, error) {
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		holder := readHolder(f)
 		f.Close()
-		return nil, swf.E(swf.CodeManagerRunning, fmt.Sprintf("%s is held by %s", path, holder),
-			"use the one that runs, or stop it: testbed agent-manager stop")
+		return nil, &HeldError{path, holder}
 	}
 	if err != nil {
 		f.Close()

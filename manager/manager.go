@@ -32,9 +32,12 @@ type Options struct {
 	Paths          config.Paths
 	Testbed        *Testbed
 	Broker         amq.Options
-	Monitor        Monitor     // nil: none is configured
-	Key            control.Key // zero: commands are taken unsigned, and said so
-	AcceptUnsigned bool        // take unsigned commands although there is a key
+	Monitor        Monitor       // nil: none is configured
+	Key            control.Key   // zero: commands are taken unsigned, and said so
+	AcceptUnsigned bool          // take unsigned commands although there is a key
+	LegacyQueue    bool          // take the unsigned commands of Python senders from their queue
+	Heartbeat      time.Duration // between two; default 10 s
+	KeepOutcomes   time.Duration // how long answers are kept; default 7 days
 	Version        string
 	Beat           <-chan struct{} // each receive sends a heartbeat now; may be nil
 	Ready          func()          // called once, when the control queue is subscribed; may be nil
@@ -64,7 +67,7 @@ type Manager struct {
 	busCtx  context.Context // outlives Run's, so that last words are heard
 	lookCtx context.Context // ends when looks and workflow commands must
 	leave   context.CancelCauseFunc
-	side    sync.WaitGroup // looks, local callers, workflow commands
+	side    side
 
 	seq        atomic.Int64
 	probed     atomic.Int64 // unix nanoseconds of the last self-probe that came back
@@ -94,6 +97,12 @@ func New(o Options) *Manager {
 		local:  listeners{byID: make(map[string][]func(control.Reply))},
 		soon:   make(chan struct{}, 1), abandon: make(chan struct{}),
 	}
+	if m.o.Heartbeat == 0 {
+		m.o.Heartbeat = beatEvery
+	}
+	if m.o.KeepOutcomes == 0 {
+		m.o.KeepOutcomes = keepOutcomes
+	}
 	m.monitorUp.Store(true)
 	return m
 }
@@ -119,6 +128,10 @@ func (m *Manager) Run(ctx context.Context) error {
 		return err
 	}
 	life, err := TryLock(lifePath)
+	if held := new(HeldError); errors.As(err, &held) {
+		return swf.E(swf.CodeManagerRunning, fmt.Sprintf("an agent manager of %s runs here already: %s", m.o.Username, held.Holder),
+			"use that one, or stop it: testbed agent-manager stop").Because(err)
+	}
 	if err != nil {
 		return err
 	}
@@ -164,20 +177,20 @@ func (m *Manager) work(ctx context.Context, serveLocal func(context.Context)) er
 	m.side.Go(func() { serveLocal(run) })
 	m.side.Go(func() { m.housekeeping(run) })
 
-	sub, err := m.join(run)
+	subs, err := m.join(run)
 	if err == nil {
 		<-run.Done()
 		err = context.Cause(run)
 	}
 	leave(err)
-	if sub != nil {
-		sub.Close()
+	for _, s := range subs {
+		s.Close()
 	}
 	giveUp := time.AfterFunc(leaveTime, func() { close(m.abandon) })
 	execs.Wait()
 	giveUp.Stop()
 	endLooks()
-	m.side.Wait()
+	m.side.Close()
 	stopBeating()
 	silence()
 	time.AfterFunc(lastWords, endBus)
@@ -195,7 +208,7 @@ func (m *Manager) work(ctx context.Context, serveLocal func(context.Context)) er
 // join makes sure that no other manager of the user answers, subscribes to the
 // control queue, and takes up what an earlier manager left. Without a broker it
 // waits for one; the local door is open meanwhile.
-func (m *Manager) join(ctx context.Context) (*amq.Subscription, error) {
+func (m *Manager) join(ctx context.Context) ([]*amq.Subscription, error) {
 	if err := m.bus.WaitUp(ctx); err != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -206,20 +219,25 @@ func (m *Manager) join(ctx context.Context) (*amq.Subscription, error) {
 		return nil, swf.E(swf.CodeManagerRunning, fmt.Sprintf("an agent manager of %s runs already, on host %s with pid %d", m.o.Username, pong.Host, pong.PID),
 			"use that one, or stop it there: testbed agent-manager stop").Because(errNotAlone)
 	}
-	sub := m.bus.Subscribe(swf.ControlQueue(m.o.Username), amq.SubscribeOptions{Prefetch: 1, OnSubscribed: m.beatSoon}, m.receive)
+	first := m.bus.Subscribe(swf.ControlQueue(m.o.Username), amq.SubscribeOptions{Prefetch: 1, OnSubscribed: m.beatSoon}, m.receive)
+	subs := []*amq.Subscription{first}
 	select {
-	case <-sub.Ready():
+	case <-first.Ready():
 	case <-ctx.Done():
-		return sub, context.Cause(ctx)
+		return subs, context.Cause(ctx)
+	}
+	if m.o.LegacyQueue {
+		m.log.Warn("taking unsigned commands of Python senders", "queue", swf.LegacyControlQueue(m.o.Username))
+		subs = append(subs, (&legacy{m: m}).subscribe())
 	}
 	m.log.Info("taking commands", "queue", swf.ControlQueue(m.o.Username), "instance", m.instance, "testbed", m.o.Testbed.Dir())
 	if m.o.Ready != nil {
 		m.o.Ready()
 	}
 	if m.journal.Sealed() != nil {
-		return sub, nil
+		return subs, nil
 	}
-	return sub, m.recover()
+	return subs, m.recover(ctx)
 }
 
 // housekeeping forgets what is past its retention.
@@ -228,7 +246,7 @@ func (m *Manager) housekeeping(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		if m.journal.Sealed() == nil {
-			if err := m.journal.Sweep(time.Now()); err != nil {
+			if err := m.journal.Sweep(time.Now(), m.o.KeepOutcomes); err != nil {
 				m.log.Error("journal sweep", "err", err)
 			}
 			if err := m.o.Testbed.Runs().Sweep(time.Now().Add(-keepOutcomes)); err != nil {

@@ -12,10 +12,15 @@ import (
 // recover looks at what an earlier manager left without an outcome and hands
 // it to the executor, so that a stop overtakes that too. It is called once the
 // manager is subscribed (design, rule 8 and 4c.1).
-func (m *Manager) recover() error {
+func (m *Manager) recover(ctx context.Context) error {
 	open, err := m.journal.Unfinished()
 	if err != nil {
 		return err
+	}
+	// A runner that is not there left its executions to us; one that is ends
+	// those of its predecessor itself.
+	if _, err := m.runner.alive(ctx); swf.IsCode(err, swf.CodeNotRunning) {
+		m.endLostRuns()
 	}
 	for _, rec := range open {
 		m.log.Info("found a command without an outcome", "command", rec.Command.Verb, "command_id", rec.Command.ID, "phase", rec.Phase)

@@ -159,3 +159,24 @@ func TestRestartLeavesAndIsConcludedByTheNextManager(t *testing.T) {
 	b.manager()
 	b.want(<-asked, control.Succeeded, "")
 }
+
+func TestExecutionsOfADeadRunnerAreEnded(t *testing.T) {
+	b := newBench(t)
+	runs := control.Runs{Dir: b.paths.Runs()}
+	claim := control.Claim{CommandID: "x", ExecutionID: "stf_datataking-ann-0008", At: time.Now()}
+	if _, _, err := runs.Claim(claim); err != nil {
+		t.Fatal(err)
+	}
+	b.manager()
+	for open, err := runs.Open(); len(open) > 0; open, err = runs.Open() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-b.monitor.news
+	}
+	b.monitor.mu.Lock()
+	defer b.monitor.mu.Unlock()
+	if b.monitor.ended[claim.ExecutionID] != swf.ExecutionLost {
+		t.Errorf("ended: %v", b.monitor.ended)
+	}
+}

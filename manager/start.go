@@ -51,6 +51,9 @@ func (t *Testbed) Start(ctx context.Context, req StartRequest) (Started, error) 
 	}
 	s.Namespace, s.Config = plan.testbed.Namespace, plan.testbed.Name
 	lock, err := TryLock(t.execLockPath(plan.daemon))
+	if held := new(HeldError); errors.As(err, &held) {
+		return s, swf.E(swf.CodeBusy, "another start or stop of this testbed is under way, by "+held.Holder, "wait until it has ended, then look: testbed status").Because(err)
+	}
 	if err != nil {
 		return s, err
 	}

@@ -102,13 +102,14 @@ func (t *Testbed) waitLock(ctx context.Context, d *supervisor.Daemon) (*Lock, er
 	defer tick.Stop()
 	for {
 		lock, err := TryLock(t.execLockPath(d))
-		if err == nil || !swf.IsCode(err, swf.CodeManagerRunning) {
+		held := new(HeldError)
+		if !errors.As(err, &held) {
 			return lock, err
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return nil, err
+			return nil, swf.E(swf.CodeBusy, "another start or stop of this testbed is under way, by "+held.Holder, "wait until it has ended, then look: testbed status").Because(err)
 		}
 	}
 }
