@@ -131,7 +131,7 @@ func TestProgressComesBeforeItsResult(t *testing.T) {
 		lines = append(lines, rpc(100+i, "tools/call", fmt.Sprintf(`{"name":"count","arguments":{},"_meta":{"progressToken":%d}}`, 100+i)))
 	}
 	told := map[string]int{}
-	for _, l := range pipe1(t, s, lines...)[1:] {
+	for _, l := range pipe1(t, s, lines...) {
 		var m struct {
 			ID     json.RawMessage `json:"id"`
 			Params struct {
@@ -143,7 +143,7 @@ func TestProgressComesBeforeItsResult(t *testing.T) {
 		}
 		if len(m.ID) == 0 {
 			told[string(m.Params.Token)]++
-		} else if n := told[string(m.ID)]; n != 3 {
+		} else if n := told[string(m.ID)]; n != 3 && string(m.ID) != "1" {
 			t.Errorf("call %s ended after %d of 3 messages", m.ID, n)
 		}
 	}
