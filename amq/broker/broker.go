@@ -56,7 +56,6 @@ type Broker struct {
 	queues   map[string]*queue
 	topics   map[string][]*subscription // the slices are never changed, only replaced
 	sessions map[*session]struct{}
-	ended    bool
 }
 
 // New returns a Broker that serves nobody yet.
@@ -94,7 +93,6 @@ func (b *Broker) Serve(ctx context.Context, l net.Listener) error {
 	cancel()
 	_ = l.Close()
 	b.mu.Lock()
-	b.ended = true
 	for s := range b.sessions {
 		s.finish()
 	}
