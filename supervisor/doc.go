@@ -2,9 +2,7 @@
 // cycle of one supervisord and its programs, on Linux.
 //
 // It answers with what was observed, never with what was sent: a start has
-// succeeded when one snapshot showed every program RUNNING, a stop when none
-// is active, a shutdown when the process and everything it started is gone.
-// No supervisorctl, no shell, no fixed sleeps; every wait ends with its context.
-// It knows nothing of testbeds. Start reading at Daemon; Client is the protocol
-// below it, ReadConf the file beside it.
+// succeeded when one snapshot showed every program RUNNING, a shutdown when the
+// process and everything it started is gone. No supervisorctl, no shell, no
+// fixed sleeps. It knows nothing of testbeds. Start reading at Daemon.
 package supervisor
