@@ -17,6 +17,7 @@ type connKey struct{}
 type tracked struct {
 	conn    net.Conn
 	serving atomic.Int32
+	used    bool // a request has begun on it
 }
 
 // connTable caps the number of open connections.
@@ -63,6 +64,18 @@ func (t *connTable) evict() net.Conn {
 	return nil
 }
 
+// closeUnused closes the connections that were only kept in reserve, as HTTP
+// clients do: http.Server.Shutdown would wait 5 s for a request on them.
+func (t *connTable) closeUnused() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for c, e := range t.at {
+		if !e.Value.(*tracked).used {
+			_ = c.Close()
+		}
+	}
+}
+
 // changed is http.Server.ConnState.
 func (t *connTable) changed(c net.Conn, state http.ConnState) {
 	t.mu.Lock()
@@ -72,6 +85,8 @@ func (t *connTable) changed(c net.Conn, state http.ConnState) {
 		return
 	}
 	switch state {
+	case http.StateActive:
+		e.Value.(*tracked).used = true
 	case http.StateClosed, http.StateHijacked:
 		t.byAge.Remove(e)
 		delete(t.at, c)

@@ -63,6 +63,7 @@ func (s *Server) Run(ctx context.Context) error {
 		ConnState:         conns.changed,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
+	hs.RegisterOnShutdown(conns.closeUnused)
 	served := make(chan error, 1)
 	go func() { served <- hs.Serve(s.Listener) }()
 
@@ -80,8 +81,10 @@ func (s *Server) Run(ctx context.Context) error {
 		done()
 		failure = <-served
 	}
-	cancel()
+	// First the connections: a handler that returns because it was cancelled
+	// must not answer with an empty success.
 	_ = hs.Close() // closes what Shutdown left; its error is that of a closed listener
+	cancel()
 	if !handlers.wait(unwindTime) {
 		return fmt.Errorf("web: a handler on %s did not end after its request was cut off", s.Listener.Addr())
 	}

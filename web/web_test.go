@@ -1,10 +1,12 @@
 package web_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -288,6 +290,27 @@ func TestServerCutsOff(t *testing.T) {
 	}
 	if err := <-answered; err == nil {
 		t.Error("an answer out of nothing")
+	}
+}
+
+// TestServerClosesUnused: a connection on which nothing was ever asked is not
+// waited for. The grace is shorter than the 5 s that net/http gives it.
+func TestServerClosesUnused(t *testing.T) {
+	var log bytes.Buffer // read once the server has ended
+	addr, stop := run(t, &web.Server{Handler: hello, Grace: 4 * time.Second, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	reserve, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reserve.Close()
+	if _, _, err := get(addr); err != nil { // accepted after the other
+		t.Fatal(err)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if log.Len() > 0 {
+		t.Errorf("it said: %s", log.String())
 	}
 }
 
