@@ -23,6 +23,7 @@ type execution struct {
 	run     *config.Run
 	since   time.Time
 	cancel  context.CancelCauseFunc
+	noted   chan struct{} // closed once the monitor has it, or was waited for
 	done    chan struct{} // closed once the end has been told
 	clock   *sim.Clock
 	player  player
@@ -58,6 +59,7 @@ func (x *execution) perform(ctx context.Context) {
 	x.log.Info("workflow started", "config", x.run.ConfigName, "realtime", x.run.Realtime, "by", x.by)
 
 	x.recordStart(ctx)
+	close(x.noted)
 	err := x.simulate(ctx)
 	x.finish(ctx, x.conclude(ctx, err))
 

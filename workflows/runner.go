@@ -23,6 +23,7 @@ const agentType = "DAQ_Simulator"
 // Times of a runner.
 const (
 	callTime    = 3 * time.Second        // a call to the monitor that somebody waits for
+	noteTime    = 500 * time.Millisecond // an answer that a run has begun, for the monitor to have it
 	publishTime = 5 * time.Second        // a broadcast, while the broker is away
 	endTime     = time.Second            // the same once the run is being ended
 	replyTime   = 2 * time.Second        // a reply

@@ -73,6 +73,9 @@ func TestOneRunAtATimeAndStopInMidSleep(t *testing.T) {
 	s.start(s.options())
 	s.refused(s.ask(control.StopWorkflow, "c0", control.StopParams{}), swf.CodeNotRunning)
 	id := s.begin("c1", control.RunParams{Realtime: yes(), Params: map[string]any{"no_beam_not_ready_delay": 0, "beam_not_ready_delay": 3600}})
+	if x, err := s.monitor.Execution(t.Context(), id); err != nil || x == nil || x.Status != swf.ExecutionRunning {
+		t.Errorf("once begun is answered, the monitor shows %+v, %v", x, err)
+	}
 	imminent := s.next(swf.MsgRunImminent)
 
 	if again := s.run("c1", control.RunParams{}); again.Outcome != control.Succeeded || again.ExecutionID != id {

@@ -49,6 +49,10 @@ func (r *Runner) runWorkflow(ctx context.Context, cmd control.Command, expired b
 	if !r.launch(ctx, x) {
 		return r.broken(cmd, errQuit) // the claim stays open: the next runner ends it as lost
 	}
+	select { // whoever asks the monitor after our answer finds the run there
+	case <-x.noted:
+	case <-time.After(noteTime):
+	}
 	return r.began(cmd, claim)
 }
 
@@ -80,7 +84,7 @@ func (r *Runner) prepare(cmd control.Command) (*execution, error) {
 		return nil, err
 	}
 	return &execution{
-		command: cmd.ID, run: run, by: cmd.IssuedBy, since: time.Now().UTC(), done: make(chan struct{}), phase: "waiting for agents",
+		command: cmd.ID, run: run, by: cmd.IssuedBy, since: time.Now().UTC(), noted: make(chan struct{}), done: make(chan struct{}), phase: "waiting for agents",
 		player: player{machine: m, values: values},
 	}, nil
 }
