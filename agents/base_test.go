@@ -95,7 +95,7 @@ func TestNamespaceFilterAndStamps(t *testing.T) {
 		case <-time.After(patience):
 			t.Fatalf("nothing came from %s", want.from.Name())
 		}
-		if got["sender"] != want.from.Name() || got.Namespace() != want.from.o.Namespace || got["text"] != "é😀" {
+		if sender, _ := got["sender"].(string); !strings.HasPrefix(sender, "data-agent-"+want.from.o.Username+"-") || got.Namespace() != want.from.o.Namespace || got["text"] != "é😀" {
 			t.Errorf("heard %v, want one of %s", got, want.from.Name())
 		}
 	}

@@ -37,13 +37,16 @@ func newShipper(b *Base) *shipper {
 	return &shipper{b: b, queue: make(chan swf.LogEntry, shipQueue)}
 }
 
-// run posts until ctx ends, then for a moment longer what is in the queue. An
-// error of the monitor is never logged from here: it would come back here.
+// run posts until ctx ends, then for a moment longer what is left. An error of
+// the monitor is never logged from here: it would come back here.
 func (s *shipper) run(ctx context.Context) {
 	for {
 		select {
 		case e := <-s.queue:
-			s.post(ctx, e)
+			if !s.post(ctx, e) {
+				s.flush(e)
+				return
+			}
 		case <-ctx.Done():
 			s.flush()
 			return
@@ -51,25 +54,36 @@ func (s *shipper) run(ctx context.Context) {
 	}
 }
 
-// post repeats one record until the monitor has taken or refused it.
-func (s *shipper) post(ctx context.Context, e swf.LogEntry) {
+// post repeats one record until the monitor has taken or refused it. It
+// returns false when ctx ended first.
+func (s *shipper) post(ctx context.Context, e swf.LogEntry) bool {
 	for n := 0; ; n++ {
 		once, cancel := context.WithTimeout(ctx, callTimeout)
 		e.InstanceName = s.b.Name() // a record may be older than the name
 		err := s.b.o.Monitor.PostLog(once, e)
 		cancel()
-		if err == nil || !passing(err, n) || !pause(ctx, backoff(n)) {
+		if err == nil || ctx.Err() == nil && !passing(err, n) {
 			break
+		}
+		if !pause(ctx, backoff(n)) {
+			return false
 		}
 	}
 	if n := s.dropped.Swap(0); n > 0 {
 		s.add(s.entry(slog.NewRecord(time.Now(), slog.LevelWarn, fmt.Sprintf("%d log records were dropped", n), 0), nil))
 	}
+	return true
 }
 
-func (s *shipper) flush() {
+// flush posts these records and those in the queue, each once.
+func (s *shipper) flush(first ...swf.LogEntry) {
 	ctx, cancel := context.WithTimeout(context.Background(), shipLast)
 	defer cancel()
+	for _, e := range first {
+		if s.b.o.Monitor.PostLog(ctx, e) != nil {
+			return
+		}
+	}
 	for {
 		select {
 		case e := <-s.queue:
