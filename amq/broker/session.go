@@ -115,12 +115,14 @@ func (s *session) linger(err error) {
 	_, _ = io.CopyN(io.Discard, s.conn, 1<<20)
 }
 
-// finish lets the writer write what there is, within a second, and close.
+// finish ends the reader, and lets the writer write what there is within a
+// second.
 func (s *session) finish() {
 	s.mu.Lock()
 	if !s.closing {
 		s.closing = true
 		_ = s.conn.SetWriteDeadline(time.Now().Add(time.Second))
+		_ = s.conn.SetReadDeadline(past)
 	}
 	s.mu.Unlock()
 	s.signal()
