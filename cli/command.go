@@ -2,9 +2,11 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -74,14 +76,27 @@ func Agent(ctx context.Context, args []string) int {
 }
 
 func (a *app) root(name, short string) *cobra.Command {
-	root := &cobra.Command{Use: name, Short: short, Args: cobra.NoArgs}
+	root := &cobra.Command{Use: name, Short: short, Args: cobra.ArbitraryArgs, RunE: helpOrUnknown}
 	a.global(root)
 	return root
+}
+
+// helpOrUnknown is what a command with subcommands does by itself.
+func helpOrUnknown(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	hint := "see " + cmd.CommandPath() + " --help"
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf("did you mean %s %s?", cmd.CommandPath(), strings.Join(near, " or "))
+	}
+	return usageError{swf.E(swf.CodeInvalidArgument, fmt.Sprintf("%s has no command %q", cmd.CommandPath(), args[0]), hint)}
 }
 
 // global gives a root what all commands share.
 func (a *app) global(root *cobra.Command) {
 	root.Version = swf.Version
+	root.SuggestionsMinimumDistance = 2
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetIn(a.in)
 	root.SetOut(a.out)

@@ -22,6 +22,8 @@ const (
 // usageError is an error of the command line.
 type usageError struct{ error }
 
+func (e usageError) Unwrap() error { return e.error }
+
 // outcomeError carries a command's outcome that is not success.
 type outcomeError struct{ reply control.Reply }
 
@@ -89,5 +91,7 @@ func report(w io.Writer, err error) {
 		fmt.Fprintln(w, "hint:", e.Hint)
 	case errors.As(err, new(usageError)):
 		fmt.Fprintln(w, "hint: see --help")
+	case errors.As(err, new(outcomeError)):
+		fmt.Fprintln(w, "hint: ask again: testbed status")
 	}
 }
