@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"regexp"
 	"strings"
 	"testing"
@@ -291,6 +292,41 @@ func TestARunWithoutMonitor(t *testing.T) {
 	x := s.execution(id, swf.ExecutionCompleted)
 	if x.EndTime == nil || s.patched() != 1 {
 		t.Errorf("execution %+v, %d PATCHes", x, s.patched())
+	}
+}
+
+func TestTheRunnerOutlivesItsBroker(t *testing.T) {
+	s := newStage(t, testbedFile)
+	s.start(s.options())
+	id := s.begin("c1", control.RunParams{Realtime: yes(), Params: map[string]any{"no_beam_not_ready_delay": 0, "beam_not_ready_delay": 3600}})
+	s.next(swf.MsgRunImminent)
+	s.stopBroker()
+	s.eventually("the broker to be missed", func() bool { return !s.bus.Up() })
+	l, err := net.Listen("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.startBroker(l)
+	if r := s.ask(control.StopWorkflow, "c2", control.StopParams{}); r.Outcome != control.Succeeded || r.ExecutionID != id {
+		t.Errorf("stop: %+v %+v", r, r.Error)
+	}
+	s.execution(id, swf.ExecutionTerminated)
+}
+
+// A stop must not wait for a run that waits for its agents.
+func TestStopWhileWaitingForAgents(t *testing.T) {
+	s := newStage(t, strings.Replace(testbedFile, "enabled = false", "enabled = true", 1))
+	s.start(s.options())
+	id := s.begin("c1", control.RunParams{})
+	status := s.ask(control.Status, "", nil)
+	if !strings.Contains(string(status.Details), `"phase":"waiting for agents"`) {
+		t.Errorf("status %s", status.Details)
+	}
+	if r := s.ask(control.StopWorkflow, "c2", control.StopParams{}); r.Outcome != control.Succeeded {
+		t.Errorf("stop: %+v", r)
+	}
+	if x := s.execution(id, swf.ExecutionTerminated); x.EndTime == nil {
+		t.Errorf("execution %+v", x)
 	}
 }
 

@@ -48,6 +48,9 @@ type stage struct {
 	testbed *config.Testbed
 	client  *control.Client
 
+	addr       string // of the broker
+	stopBroker func()
+
 	mu      sync.Mutex
 	patches []string // bodies of PATCHes of executions
 }
@@ -73,7 +76,8 @@ func newStage(t *testing.T, testbed string) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.background(func(ctx context.Context) { broker.New(broker.Options{}).Serve(ctx, l) })
+	s.addr = l.Addr().String()
+	s.startBroker(l)
 	s.bus = s.connect(l.Addr().String())
 	watcher := s.connect(l.Addr().String())
 	watcher.Subscribe(swf.TopicWorkflow, amq.SubscribeOptions{AutoAck: true}, func(_ context.Context, d *amq.Delivery) {
@@ -98,6 +102,15 @@ func newStage(t *testing.T, testbed string) *stage {
 	}
 	s.client = s.clientWith(s.key)
 	return s
+}
+
+// startBroker serves on l until stopBroker or the end of the test.
+func (s *stage) startBroker(l net.Listener) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); broker.New(broker.Options{}).Serve(ctx, l) }()
+	s.stopBroker = func() { cancel(); <-done }
+	s.t.Cleanup(s.stopBroker)
 }
 
 func (s *stage) startMonitor(dir string) {
