@@ -77,7 +77,13 @@ func (t *Testbed) Start(ctx context.Context, req StartRequest) (Started, error) 
 	if errors.Is(context.Cause(ctx), errOvertaken) {
 		return s, swf.E(swf.CodeCancelled, "a stop overtook this start", "if the testbed is still wanted, start it again once it has stopped").Because(err)
 	}
-	return s, t.undo(ctx, plan, err)
+	left, err := t.undo(ctx, plan, err)
+	for i, q := range s.Programs { // what failed stays as it failed; the others were stopped
+		if j := slices.IndexFunc(left, func(l swf.Program) bool { return l.Name == q.Name }); j >= 0 && q.Reason == "" {
+			s.Programs[i] = left[j]
+		}
+	}
+	return s, err
 }
 
 // plan is all that a start needs, resolved and checked before it acts.
@@ -252,22 +258,23 @@ func startFailed(err error, programs []swf.Program) error {
 	}
 	var names []string
 	for _, f := range failed.Programs {
-		names = append(names, fmt.Sprintf("%s (%s: %s)", f.Name, f.State, f.Reason))
+		names = append(names, fmt.Sprintf("%s (%s)", f.Name, f.Reason)) // it names the state
 	}
 	return swf.E(swf.CodeStartFailed, fmt.Sprintf("%d of %d programs did not come up: %s; the others were stopped again", len(names), len(programs), strings.Join(names, ", ")),
 		"read log_tail of the programs named, mend their command or configuration, then start again").Because(err)
 }
 
-// undo stops what a failed start left and returns why it failed.
-func (t *Testbed) undo(ctx context.Context, p *plan, why error) error {
+// undo stops what a failed start left and returns that and why it failed.
+func (t *Testbed) undo(ctx context.Context, p *plan, why error) ([]swf.Program, error) {
 	if cause := context.Cause(ctx); cause != nil {
 		why = swf.E(swf.CodeInterrupted, fmt.Sprintf("the start was undone: %v", cause), "start it again").Because(why)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTime)
 	defer cancel()
-	if _, err := t.takeDown(ctx, p.daemon, func(string, []swf.Program) {}); err != nil {
+	left, err := t.takeDown(ctx, p.daemon, func(string, []swf.Program) {})
+	if err != nil {
 		e := swf.AsError(why)
-		return swf.E(e.Code, e.Message+"; and undoing the start failed too", "call stop_user_testbed (testbed stop-agents), then start again").Because(errors.Join(why, err))
+		return left, swf.E(e.Code, e.Message+"; and undoing the start failed too", "call stop_user_testbed (testbed stop-agents), then start again").Because(errors.Join(why, err))
 	}
-	return why
+	return left, why
 }
