@@ -1,0 +1,176 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/mark3labs/mcp-go/client"
+	"github.com/mark3labs/mcp-go/client/transport"
+	"github.com/mark3labs/mcp-go/mcp"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/epic-swf/testbed/amq"
+	"github.com/epic-swf/testbed/config"
+	"github.com/epic-swf/testbed/monitor"
+	"github.com/epic-swf/testbed/swf"
+)
+
+func servicesCommand(ts *testscript.TestScript, neg bool, a []string) {
+	args(ts, neg, a, 0, 0, "services")
+	b, err := startBroker("127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(b.stop)
+	m, err := startMonitor(filepath.Join(ts.Getenv("WORK"), "services.db"), "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(m.stop)
+	host, port, err := net.SplitHostPort(b.addr)
+	ts.Check(err)
+	ts.Setenv("ACTIVEMQ_HOST", host)
+	ts.Setenv("ACTIVEMQ_PORT", port)
+	ts.Setenv("SWF_MONITOR_URL", "http://"+m.addr)
+}
+
+// reached is how a script's testbed reaches broker and monitor: those of
+// testbed up in the folder, else those of the environment.
+func reached(ts *testscript.TestScript, dir string) (*config.Env, error) {
+	env := []string{}
+	for _, name := range []string{"ACTIVEMQ_HOST", "ACTIVEMQ_PORT", "SWF_MONITOR_URL"} {
+		if v := ts.Getenv(name); v != "" {
+			env = append(env, name+"="+v)
+		}
+	}
+	return config.LoadEnv(config.EnvOptions{Dir: dir, Inherited: env})
+}
+
+func scriptDir(ts *testscript.TestScript, a []string, i int) string {
+	if len(a) > i {
+		return ts.MkAbs(a[i])
+	}
+	return ts.MkAbs(".")
+}
+
+// readyCommand believes the monitor, which believes the manager only once a
+// ping of its own came back through the control queue.
+func readyCommand(ts *testscript.TestScript, neg bool, a []string) {
+	args(ts, neg, a, 0, 1, "ready [DIR]")
+	ctx := context.Background()
+	ts.Check(within(patience, func() error {
+		env, err := reached(ts, scriptDir(ts, a, 0))
+		if err != nil {
+			return err
+		}
+		o, err := monitor.OptionsFromEnv(env.Get)
+		if err != nil {
+			return err
+		}
+		m := monitor.New(o)
+		defer m.Close()
+		manager, err := m.Agent(ctx, swf.ManagerInstance(ts.Getenv("ME")))
+		if err != nil {
+			return err
+		}
+		if manager == nil || manager.Status != swf.StatusOK {
+			return fmt.Errorf("the monitor has heard of the manager: %+v", manager)
+		}
+		return nil
+	}))
+}
+
+func listenCommand(ts *testscript.TestScript, neg bool, a []string) {
+	args(ts, neg, a, 1, 2, "listen FILE [DIR]")
+	env, err := reached(ts, scriptDir(ts, a, 1))
+	ts.Check(err)
+	o, err := amq.OptionsFromEnv(env.Get)
+	ts.Check(err)
+	f, err := os.OpenFile(ts.MkAbs(a[0]), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	ts.Check(err)
+	bus := amq.New(o)
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = bus.Run(ctx) })
+	ts.Defer(func() { cancel(); wg.Wait(); f.Close() })
+	sub := bus.Subscribe(swf.TopicWorkflow, amq.SubscribeOptions{AutoAck: true, Prefetch: 100}, func(_ context.Context, d *amq.Delivery) {
+		_, _ = f.Write(append(d.Body, '\n'))
+	})
+	// The subscription must stand at the broker, not only be on its way there:
+	// what is sent behind it on the same connection has come back then.
+	<-sub.Ready()
+	ts.Check(within(patience, func() error {
+		if err := bus.Publish(ctx, amq.Message{Destination: swf.TopicWorkflow, Body: []byte(`{"msg_type":"listening"}`)}); err != nil {
+			return err
+		}
+		text, err := os.ReadFile(f.Name())
+		if err == nil && !strings.Contains(string(text), "listening") {
+			err = errors.New("not subscribed yet")
+		}
+		return err
+	}))
+}
+
+// mcpCommand is one MCP client that makes one call, over stdio by default.
+func mcpCommand(ts *testscript.TestScript, neg bool, a []string) {
+	via := "-stdio"
+	if len(a) > 0 && strings.HasPrefix(a[0], "-") {
+		via, a = a[0], a[1:]
+	}
+	args(ts, false, a, 1, 2, "mcp [-http|-sse] TOOL [ARGUMENTS]")
+	c, err := scriptClient(ts, via)
+	ts.Check(err)
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if via == "-sse" {
+		ts.Check(c.Start(ctx))
+	}
+	arguments := "{}"
+	if len(a) == 2 {
+		arguments = a[1]
+	}
+	answer, failed, err := callTool(ctx, c, a[0], arguments)
+	ts.Check(err)
+	fmt.Fprintln(ts.Stdout(), shown(answer))
+	ts.Check(os.WriteFile(ts.MkAbs("answer.json"), []byte(shown(answer)), 0o600))
+	if failed != neg {
+		ts.Fatalf("%s: isError is %t: %s", a[0], failed, shown(answer))
+	}
+}
+
+func scriptClient(ts *testscript.TestScript, via string) (*client.Client, error) {
+	dir := scriptDir(ts, nil, 0)
+	if via == "-stdio" {
+		start := func(ctx context.Context, command string, _, args []string) (*exec.Cmd, error) {
+			cmd := exec.CommandContext(ctx, command, args...)
+			cmd.Dir = dir
+			for _, name := range []string{mark, "PATH", "HOME", "USER", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "ACTIVEMQ_HOST", "ACTIVEMQ_PORT", "SWF_MONITOR_URL"} {
+				if v := ts.Getenv(name); v != "" {
+					cmd.Env = append(cmd.Env, name+"="+v)
+				}
+			}
+			return cmd, nil
+		}
+		return client.NewStdioMCPClientWithOptions(ours("swf-mcp"), nil, []string{"stdio"}, transport.WithCommandFunc(start))
+	}
+	e, err := config.ReadEndpoints(dir)
+	if err != nil || e == nil {
+		return nil, fmt.Errorf("no endpoints in %s: %w", dir, err)
+	}
+	headers := map[string]string{"Authorization": "Bearer " + e.Token.Reveal()}
+	if via == "-sse" {
+		return client.NewSSEMCPClient(strings.TrimSuffix(e.MCP, "/mcp")+"/sse", client.WithHeaders(headers))
+	}
+	return client.NewStreamableHttpClient(e.MCP, transport.WithHTTPHeaders(headers))
+}
+
+// hello is the first thing that an MCP client says.
+func hello() (h mcp.InitializeRequest) {
+	h.Params.ProtocolVersion = mcp.LATEST_LEGACY_PROTOCOL_VERSION
+	h.Params.ClientInfo = mcp.Implementation{Name: "e2e", Version: "1"}
+	return h
+}
