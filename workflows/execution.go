@@ -25,6 +25,7 @@ type execution struct {
 	cancel  context.CancelCauseFunc
 	noted   chan struct{} // closed once the monitor has it, or was waited for
 	done    chan struct{} // closed once the end has been told
+	news    chan struct{} // a file was announced
 	clock   *sim.Clock
 	player  player
 	log     *slog.Logger
@@ -35,6 +36,7 @@ type execution struct {
 	phase  string
 	number string // of the run
 	files  int
+	seen   map[string]bool // files that a data agent has announced
 	result ending
 }
 
@@ -61,6 +63,9 @@ func (x *execution) perform(ctx context.Context) {
 	x.recordStart(ctx)
 	close(x.noted)
 	err := x.simulate(ctx)
+	if err == nil {
+		x.awaitFiles(ctx)
+	}
 	x.finish(ctx, x.conclude(ctx, err))
 
 	r.base.SetContext("", "")

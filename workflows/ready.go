@@ -26,9 +26,6 @@ const freshFor = 95 * time.Second
 // a warning, not the run.
 func (x *execution) awaitAgents(ctx context.Context) {
 	r := x.runner
-	if r.o.Testbed == nil {
-		return
-	}
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
 	tick := time.NewTicker(readyEvery)

@@ -103,6 +103,9 @@ func (x *execution) recordRunState() {
 func (x *execution) recordEnd(e ending) {
 	r := x.runner
 	metrics := map[string]any{"stf_count": x.player.files, "simulated_seconds": x.tick(), "wall_seconds": time.Since(x.since).Seconds()}
+	if r.announces() {
+		metrics["stf_ready"] = x.seenFiles()
+	}
 	if e.reason != "" {
 		metrics["reason"] = e.reason
 	}

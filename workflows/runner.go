@@ -76,6 +76,9 @@ func New(o Options) (*Runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Testbed == nil {
+		return nil, swf.E(swf.CodeInternal, "the workflow runner was given no testbed", "load its configuration first")
+	}
 	if o.Namespace == "" {
 		return nil, swf.E(swf.CodeInvalidConfig, "the workflow runner has no namespace", "set [testbed] namespace in testbed.toml")
 	}
@@ -91,6 +94,7 @@ func (r *Runner) serve(ctx context.Context) error {
 	subs := []*amq.Subscription{
 		r.o.Bus.Subscribe(swf.WorkflowQueue(r.o.Username), amq.SubscribeOptions{Prefetch: 10, OnSubscribed: r.base.BeatNow},
 			func(_ context.Context, d *amq.Delivery) { r.receive(ctx, d) }),
+		r.base.Listen(swf.TopicWorkflow, r.hear),
 	}
 	if r.o.LegacyQueue {
 		r.log.Warn("obeying unsigned commands of everybody on " + swf.QueueLegacyWorkflow)
@@ -165,10 +169,7 @@ func (r *Runner) pong() *control.Pong {
 	host, _ := os.Hostname()
 	p := &control.Pong{
 		Protocol: control.Protocol, Instance: r.base.Instance(), Username: r.o.Username, Host: host, PID: os.Getpid(),
-		Now: time.Now().UTC(), State: swf.TestbedRunning, Namespace: r.o.Namespace,
-	}
-	if r.o.Testbed != nil {
-		p.Config = r.o.Testbed.Name
+		Now: time.Now().UTC(), State: swf.TestbedRunning, Namespace: r.o.Namespace, Config: r.o.Testbed.Name,
 	}
 	if x := r.running(); x != nil {
 		since := x.since

@@ -50,7 +50,7 @@ func TestRunInVirtualTimeWithADataAgent(t *testing.T) {
 	if err := json.Unmarshal(x.ParameterValues, &sections); err != nil || sections["stf_datataking"]["stf_count"] != 3.0 || sections["daq_state_machine"] == nil {
 		t.Errorf("parameter_values %s, %v", x.ParameterValues, err)
 	}
-	if x.EndTime == nil || x.ExecutedBy != "ann" || x.Namespace == nil || *x.Namespace != "ns1" || !strings.Contains(string(x.PerformanceMetrics), `"stf_count":3`) {
+	if x.EndTime == nil || x.ExecutedBy != "ann" || x.Namespace == nil || *x.Namespace != "ns1" || !strings.Contains(string(x.PerformanceMetrics), `"stf_count":3,"stf_ready":3`) {
 		t.Errorf("execution %+v metrics %s", x, x.PerformanceMetrics)
 	}
 	d, err := s.monitor.FindDefinition(t.Context(), "stf_datataking", "1.0")

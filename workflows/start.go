@@ -84,7 +84,7 @@ func (r *Runner) prepare(cmd control.Command) (*execution, error) {
 		return nil, err
 	}
 	return &execution{
-		command: cmd.ID, run: run, by: cmd.IssuedBy, since: time.Now().UTC(), noted: make(chan struct{}), done: make(chan struct{}), phase: "waiting for agents",
+		command: cmd.ID, run: run, by: cmd.IssuedBy, since: time.Now().UTC(), noted: make(chan struct{}), done: make(chan struct{}), news: make(chan struct{}, 1), phase: "waiting for agents",
 		player: player{machine: m, values: values},
 	}, nil
 }
@@ -113,12 +113,10 @@ func (r *Runner) claimed(cmd control.Command, c control.Claim) control.Reply {
 
 func (r *Runner) began(cmd control.Command, c control.Claim) control.Reply {
 	at := c.At
-	a := control.Reply{CommandID: cmd.ID, Kind: control.Final, Outcome: control.Succeeded, ExecutionID: c.ExecutionID,
-		Namespace: c.Namespace, Message: fmt.Sprintf("workflow %s began as %s", c.Workflow, c.ExecutionID), FinishedAt: &at}
-	if r.o.Testbed != nil {
-		a.Config = r.o.Testbed.Name
+	return control.Reply{
+		CommandID: cmd.ID, Kind: control.Final, Outcome: control.Succeeded, ExecutionID: c.ExecutionID, Namespace: c.Namespace,
+		Config: r.o.Testbed.Name, Message: fmt.Sprintf("workflow %s began as %s", c.Workflow, c.ExecutionID), FinishedAt: &at,
 	}
-	return a
 }
 
 func busy(cmd control.Command, x *execution) control.Reply {
