@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/epic-swf/testbed/config"
-	"github.com/epic-swf/testbed/monitor"
 	"github.com/epic-swf/testbed/swf"
 )
 
@@ -65,19 +64,18 @@ func (a *app) demo(ctx context.Context, f demoFlags) (err error) {
 	fmt.Fprintf(a.out, "Everything of this demo is in %s\n\n", dir)
 
 	up := a.newUp(upFlags{dir: dir, broker: loopbackPort, monitor: loopbackPort, mcp: loopbackPort, quiet: true})
-	return up.during(ctx, func(ctx context.Context, e *config.Endpoints) error {
-		d := &demonstration{out: a.out, stfs: f.stfs, realtime: !f.virtual, endpoints: e}
+	return up.during(ctx, func(ctx context.Context, _ *config.Endpoints) error {
+		d := &demonstration{out: a.out, stfs: f.stfs, realtime: !f.virtual}
 		return d.run(ctx, dir)
 	})
 }
 
 // demonstration is one MCP client and what it says.
 type demonstration struct {
-	out       io.Writer
-	stfs      int
-	realtime  bool
-	endpoints *config.Endpoints
-	client    *client.Client
+	out      io.Writer
+	stfs     int
+	realtime bool
+	client   *client.Client
 }
 
 func (d *demonstration) run(ctx context.Context, dir string) error {
@@ -98,7 +96,7 @@ func (d *demonstration) run(ctx context.Context, dir string) error {
 		return fmt.Errorf("initialize: %w", err)
 	}
 	fmt.Fprintf(d.out, "MCP client connected over stdio to %s %s\n", got.ServerInfo.Name, got.ServerInfo.Version)
-	if _, err := d.call(ctx, "check_agent_manager", nil); err != nil {
+	if _, err := d.call(ctx, "check_agent_manager", map[string]any{}); err != nil {
 		return err
 	}
 	if _, err := d.call(ctx, "start_user_testbed", map[string]any{"config_name": "testbed.toml"}); err != nil {
@@ -108,74 +106,82 @@ func (d *demonstration) run(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := d.call(ctx, "get_testbed_status", nil); err != nil {
+	if err := d.watch(ctx, began); err != nil {
 		return err
 	}
-	id, _ := began["execution_id"].(string)
-	if err := d.watch(ctx, id); err != nil {
+	if _, err := d.call(ctx, "stop_user_testbed", map[string]any{}); err != nil {
 		return err
 	}
-	if _, err := d.call(ctx, "stop_user_testbed", nil); err != nil {
-		return err
-	}
-	_, err = d.call(ctx, "get_testbed_status", nil)
+	_, err = d.call(ctx, "get_testbed_status", map[string]any{})
 	return err
 }
 
 // call calls a tool, prints both sides, and fails when the tool did.
 func (d *demonstration) call(ctx context.Context, tool string, args map[string]any) (map[string]any, error) {
-	var req mcp.CallToolRequest
-	req.Params.Name, req.Params.Arguments = tool, args
-	if args == nil {
-		req.Params.Arguments = map[string]any{}
+	answer, text, err := d.ask(ctx, tool, args)
+	fmt.Fprintf(d.out, "\n> %s %s\n", tool, compact(args))
+	if text != "" {
+		fmt.Fprintln(d.out, indent(text))
 	}
-	fmt.Fprintf(d.out, "\n> %s %s\n", tool, compact(req.Params.Arguments))
-	res, err := d.client.CallTool(ctx, req)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", tool, err)
-	}
-	var text strings.Builder
-	for _, c := range res.Content {
-		if t, ok := c.(mcp.TextContent); ok {
-			text.WriteString(t.Text)
-		}
-	}
-	fmt.Fprintln(d.out, indent(strings.TrimRight(text.String(), "\n")))
-	answer, _ := res.StructuredContent.(map[string]any)
-	if res.IsError {
-		return answer, fmt.Errorf("%s did not succeed", tool)
-	}
-	return answer, nil
+	return answer, err
 }
 
-// watch follows the execution in the monitor to its end.
-func (d *demonstration) watch(ctx context.Context, id string) error {
-	m := monitor.New(monitor.Options{URL: d.endpoints.Monitor, Token: swf.Secret(d.endpoints.MonitorToken)})
-	began, last := time.Now(), ""
-	tick := time.NewTicker(250 * time.Millisecond)
+// ask calls a tool and says nothing.
+func (d *demonstration) ask(ctx context.Context, tool string, args map[string]any) (answer map[string]any, text string, err error) {
+	var req mcp.CallToolRequest
+	req.Params.Name, req.Params.Arguments = tool, args
+	res, err := d.client.CallTool(ctx, req)
+	if err != nil {
+		return nil, "", fmt.Errorf("%s: %w", tool, err)
+	}
+	for _, c := range res.Content {
+		if t, ok := c.(mcp.TextContent); ok {
+			text += t.Text
+		}
+	}
+	answer, _ = res.StructuredContent.(map[string]any)
+	if res.IsError {
+		err = fmt.Errorf("%s did not succeed", tool)
+	}
+	return answer, strings.TrimRight(text, "\n"), err
+}
+
+// watch asks for the status as an assistant would, until the execution ends,
+// and shows the first answer and those that bring news.
+func (d *demonstration) watch(ctx context.Context, began map[string]any) error {
+	args := map[string]any{"command_id": began["command_id"]}
+	start, last := time.Now(), ""
+	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
-	fmt.Fprintln(d.out)
 	for {
-		e, err := m.Execution(ctx, id)
+		answer, text, err := d.ask(ctx, "get_testbed_status", args)
 		if err != nil {
 			return err
 		}
-		if e != nil && e.Status != last {
-			last = e.Status
-			fmt.Fprintf(d.out, "execution %s is %s after %.1f s\n", id, last, time.Since(began).Seconds())
+		if status := executionStatus(answer); status != last {
+			last = status
+			fmt.Fprintf(d.out, "\n> get_testbed_status %s   (%.1f s later)\n%s\n", compact(args), time.Since(start).Seconds(), indent(text))
 		}
 		switch last {
 		case swf.ExecutionCompleted:
 			return nil
 		case swf.ExecutionFailed, swf.ExecutionTerminated, swf.ExecutionLost:
-			return fmt.Errorf("execution %s ended as %s", id, last)
+			return fmt.Errorf("execution %v ended as %s", began["execution_id"], last)
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("execution %s did not complete", id), context.Cause(ctx))
+			return errors.Join(fmt.Errorf("execution %v did not complete", began["execution_id"]), context.Cause(ctx))
 		}
 	}
+}
+
+// executionStatus digs command.execution.status out of an answer.
+func executionStatus(answer map[string]any) string {
+	command, _ := answer["command"].(map[string]any)
+	execution, _ := command["execution"].(map[string]any)
+	status, _ := execution["status"].(string)
+	return status
 }
 
 // sibling finds a program of ours: beside this one, else on PATH.

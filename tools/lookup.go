@@ -2,6 +2,7 @@ package tools
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"time"
@@ -41,6 +42,32 @@ func (s *Set) lookup(ctx context.Context, p swf.Principal, user, given string) *
 		return w
 	case v.Outcome == Unknown:
 		return s.outcomeOf(ctx, p, user, given)
+	}
+	return v
+}
+
+// withExecution adds how the run goes that the command began, if the monitor
+// can tell.
+func (s *Set) withExecution(ctx context.Context, v *CommandView) *CommandView {
+	if v == nil || v.ExecutionID == "" {
+		return v
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.o.PingWait)
+	defer cancel()
+	e, err := s.o.Monitor.Execution(ctx, v.ExecutionID)
+	if err != nil || e == nil {
+		return v
+	}
+	var metrics struct {
+		Reason string `json:"reason"`
+	}
+	_ = json.Unmarshal(e.PerformanceMetrics, &metrics) // free form: no reason is none
+	v.Execution = &ExecutionView{Status: clean(e.Status, 64), StartTime: e.StartTime.Time, Reason: clean(metrics.Reason, 256)}
+	if e.EndTime != nil {
+		v.Execution.EndTime = &e.EndTime.Time
+	}
+	if e.Status == swf.ExecutionRunning {
+		v.NextPollMS = nextPollMS
 	}
 	return v
 }

@@ -80,8 +80,17 @@ type CommandView struct {
 	Error       *swf.Error      `json:"error,omitempty"`
 	Programs    []swf.Program   `json:"programs,omitempty"`
 	ExecutionID string          `json:"execution_id,omitempty"`
+	Execution   *ExecutionView  `json:"execution,omitempty" doc:"the workflow run it began, as the monitor has it"`
 	FinishedAt  *time.Time      `json:"finished_at,omitempty"`
 	NextPollMS  int             `json:"next_poll_ms,omitempty"`
+}
+
+// ExecutionView is one workflow run.
+type ExecutionView struct {
+	Status    string     `json:"status" doc:"running, completed, failed, terminated or lost"`
+	StartTime time.Time  `json:"start_time"`
+	EndTime   *time.Time `json:"end_time,omitempty"`
+	Reason    string     `json:"reason,omitempty"`
 }
 
 // TestbedStatus looks at everything at once; with everything down it takes
@@ -94,7 +103,7 @@ func (s *Set) TestbedStatus(ctx context.Context, p swf.Principal, in StatusIn, _
 		return out
 	}
 	asked := make(chan *CommandView, 1)
-	go func() { asked <- s.lookup(ctx, p, user, in.CommandID) }()
+	go func() { asked <- s.withExecution(ctx, s.lookup(ctx, p, user, in.CommandID)) }()
 	l := s.look(ctx, p, user)
 	out.Command = <-asked
 	out.State, out.Programs = l.state(), l.programs()

@@ -22,6 +22,9 @@ func (o *StatusOut) Text() string {
 		b.WriteByte('\n')
 		writeError(&b, c.Error)
 		line(&b, "execution_id", c.ExecutionID)
+		if e := c.Execution; e != nil {
+			line(&b, "execution", strings.TrimSuffix(e.Status+", "+e.Reason, ", "))
+		}
 		writePrograms(&b, c.Programs)
 	}
 	writeError(&b, o.Error)

@@ -11,6 +11,9 @@ import (
 	"github.com/go-stomp/stomp/v3/frame"
 )
 
+// go-stomp's own reader trusts any content-length, up to 4 GiB, and knows one
+// escaping for all versions, so frames are read and written here.
+
 // version of STOMP, as an index.
 type version int
 
