@@ -79,16 +79,19 @@ func (s *shipper) post(ctx context.Context, e swf.LogEntry) bool {
 func (s *shipper) flush(first ...swf.LogEntry) {
 	ctx, cancel := context.WithTimeout(context.Background(), shipLast)
 	defer cancel()
+	post := func(e swf.LogEntry) bool {
+		e.InstanceName = s.b.Name()
+		return s.b.o.Monitor.PostLog(ctx, e) == nil
+	}
 	for _, e := range first {
-		if s.b.o.Monitor.PostLog(ctx, e) != nil {
+		if !post(e) {
 			return
 		}
 	}
 	for {
 		select {
 		case e := <-s.queue:
-			e.InstanceName = s.b.Name()
-			if s.b.o.Monitor.PostLog(ctx, e) != nil {
+			if !post(e) {
 				return
 			}
 		default:
