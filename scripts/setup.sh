@@ -5,8 +5,8 @@
 #   build  certificates, for Go's module downloads
 #   demo   build, and supervisord
 #   test   demo, and a C compiler (go test -race), ActiveMQ Classic, Node 22
-#          and the official MCP clients; of these, a missing one makes its
-#          tests skip, or, where CI is set, fails here
+#          and the official MCP clients, those in Python too; of these, a
+#          missing one makes its tests skip, or, where CI is set, fails here
 #
 # Packages come from the machine's package manager, as root or by "sudo -n",
 # which never asks for a password. Where that is impossible, supervisord goes
@@ -15,13 +15,15 @@
 # no network access and nothing to wait for.
 #
 # COMMAND sees SWF_SUPERVISORD (path of the program) and, for tests,
-# SWF_TEST_NODE (Node 22.19 or later) and SWF_TEST_NODE_MODULES.
+# SWF_TEST_NODE (Node 22.19 or later), SWF_TEST_NODE_MODULES and SWF_TEST_PYTHON
+# (a Python that has the package mcp).
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 cache=${SWF_SETUP_CACHE:-$root/.cache}
 venv=$cache/venv
 node=$cache/node
+python=$cache/python
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -154,40 +156,44 @@ need_supervisord() {
 }
 
 python_supervisord() {
-	want=supervisor==4.3.0
+	python_packages "$venv" supervisor==4.3.0 supervisor==4.3.0
+}
+
+# python_packages makes a Python environment with packages in it.
+python_packages() { # FOLDER WHAT PIP-ARGUMENT
 	if ! have python3; then
 		case $(manager) in
 		pacman) packages python ;;
 		*) packages python3 ;;
 		esac || return 1
 	fi
-	say "installing $want into $venv"
+	say "installing $2 into $1"
 	for way in with_venv with_pip with_uv with_debian_venv; do
-		rm -rf "$venv"
-		if "$way" "$want"; then return 0; fi
+		rm -rf "$1"
+		if "$way" "$1" "$3"; then return 0; fi
 	done
-	rm -rf "$venv"
+	rm -rf "$1"
 	return 1
 }
 
-with_venv() { # REQUIREMENT
-	quietly python3 -m venv "$venv" && quietly "$venv/bin/python" -m pip install -q "$1"
+with_venv() { # FOLDER PIP-ARGUMENT
+	quietly python3 -m venv "$1" && quietly "$1/bin/python" -m pip install -q "$2"
 }
 
 # with_pip is for a Python that has pip, but not the ensurepip that venv wants.
-with_pip() { # REQUIREMENT
+with_pip() { # FOLDER PIP-ARGUMENT
 	python3 -m pip --version >/dev/null 2>&1 || return 1
-	quietly python3 -m venv --without-pip "$venv" &&
-		quietly python3 -m pip --python "$venv/bin/python" install -q "$1"
+	quietly python3 -m venv --without-pip "$1" &&
+		quietly python3 -m pip --python "$1/bin/python" install -q "$2"
 }
 
-with_uv() { # REQUIREMENT
+with_uv() { # FOLDER PIP-ARGUMENT
 	have uv || return 1
-	quietly uv venv -q "$venv" && quietly uv pip install -q --python "$venv/bin/python" "$1"
+	quietly uv venv -q "$1" && quietly uv pip install -q --python "$1/bin/python" "$2"
 }
 
-with_debian_venv() { # REQUIREMENT
-	[ "$(manager)" = apt-get ] && packages python3-venv && with_venv "$1"
+with_debian_venv() { # FOLDER PIP-ARGUMENT
+	[ "$(manager)" = apt-get ] && packages python3-venv && with_venv "$1" "$2"
 }
 
 need_compiler() {
@@ -243,6 +249,16 @@ need_mcp_clients() {
 	lacking "Node 22 with the MCP clients" "their tests are skipped" "$hint"
 }
 
+need_python_client() {
+	lock=$root/scripts/python/requirements.txt
+	cmp -s "$lock" "$python/installed.txt" && [ -x "$python/bin/python" ] && return 0
+	if python_packages "$python" "the official Python MCP client" "--requirement=$lock"; then
+		cp "$lock" "$python/installed.txt"
+		return 0
+	fi
+	lacking "the Python MCP client" "its tests are skipped" "install Python 3.10 or later with venv, then repeat"
+}
+
 have go || die "go is missing" "install Go (the version that go.mod names, or later) from go.dev/dl and put it in PATH"
 [ "$#" -gt 0 ] || die "no purpose given" "scripts/setup.sh build|demo|test [COMMAND...]"
 purpose=$1
@@ -259,6 +275,7 @@ test)
 	need_compiler
 	need_activemq
 	need_mcp_clients
+	need_python_client
 	;;
 *) die "unknown purpose $purpose" "one of: build, demo, test" ;;
 esac
@@ -268,4 +285,5 @@ if path=$(supervisord_path); then export SWF_SUPERVISORD="$path"; fi
 if [ "$purpose" = test ] && path=$(node_path) && [ -e "$node/installed.json" ]; then
 	export SWF_TEST_NODE="$path" SWF_TEST_NODE_MODULES="$node/node_modules"
 fi
+if [ "$purpose" = test ] && [ -e "$python/installed.txt" ]; then export SWF_TEST_PYTHON="$python/bin/python"; fi
 exec "$@"
