@@ -1,0 +1,192 @@
+package interop
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// sdk is a script of testdata that drives an official SDK: it connects as its
+// one argument says, prints a line that says what it found, and then answers
+// each line that names a tool and its arguments with a line.
+type sdk struct {
+	t       *testing.T
+	hello   hello
+	in      io.WriteCloser
+	answers *bufio.Scanner
+}
+
+// connection is a script's argument.
+type connection struct {
+	Transport string `json:"transport"` // stdio, http or sse
+	Era       string `json:"era"`       // legacy or auto
+
+	Command string            `json:"command,omitempty"`
+	Args    []string          `json:"args,omitempty"`
+	Env     map[string]string `json:"env,omitempty"` // beside what the SDK gives any server
+	URL     string            `json:"url,omitempty"`
+	Token   string            `json:"token,omitempty"`
+}
+
+// hello is a script's first line.
+type hello struct {
+	Server       string   `json:"server"`
+	Protocol     string   `json:"protocol"`
+	Instructions string   `json:"instructions"`
+	Tools        []string `json:"tools"`
+}
+
+// The protocol versions that the eras should arrive at.
+const (
+	latestLegacy = "2025-11-25"
+	modern       = "2026-07-28"
+)
+
+// transports are what each SDK is tried over, and the version that "auto"
+// arrives at: HTTP+SSE knows none of the modern ones.
+var transports = []struct{ name, auto string }{{"stdio", modern}, {"http", modern}, {"sse", latestLegacy}}
+
+func TestTypeScriptSDK(t *testing.T) {
+	t.Parallel()
+	// Its one era is the handshake's.
+	sdkSessions(t, typeScript(t, "typescript-v1.mjs"), "legacy")
+}
+
+func TestTypeScriptClient(t *testing.T) {
+	t.Parallel()
+	sdkSessions(t, typeScript(t, "typescript-v2.mjs"), "legacy", "auto")
+}
+
+func TestPythonSDK(t *testing.T) {
+	t.Parallel()
+	python := tool(t, "SWF_TEST_PYTHON", "Python with the package mcp")
+	sdkSessions(t, []string{python, filepath.Join("testdata", "python.py")}, "legacy", "auto")
+}
+
+// typeScript returns a command for a script. It is copied beside a link to the
+// packages, because imports are looked for from where a module is.
+func typeScript(t *testing.T, script string) []string {
+	t.Helper()
+	node, modules := tool(t, "SWF_TEST_NODE", "Node 22"), tool(t, "SWF_TEST_NODE_MODULES", "MCP SDK")
+	dir := t.TempDir()
+	if err := os.Symlink(modules, filepath.Join(dir, "node_modules")); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join("testdata", script))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, script)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return []string{node, path}
+}
+
+// sdkSessions plays the whole session over each transport in the first era.
+// In further ones it sees the tools, the version and one call's answer.
+func sdkSessions(t *testing.T, command []string, eras ...string) {
+	t.Helper()
+	b := bringUp(t)
+	for _, tr := range transports {
+		for i, era := range eras {
+			t.Run(tr.name+"/"+era, func(t *testing.T) {
+				c := connect(t, command, b.connection(tr.name, era))
+				want := latestLegacy
+				if era == "auto" {
+					want = tr.auto
+				}
+				if c.hello.Protocol != want || c.hello.Server != "swf-testbed" || c.hello.Instructions == "" {
+					t.Errorf("connected to %+v, want protocol %s", c.hello, want)
+				}
+				if i == 0 {
+					session(t, c)
+					return
+				}
+				if len(c.hello.Tools) != len(theTools) {
+					t.Errorf("tools: %v", c.hello.Tools)
+				}
+				hasProgressed(t, succeeds(t, c, "start_user_testbed", nil))
+				succeeds(t, c, "stop_user_testbed", nil)
+			})
+		}
+	}
+}
+
+func (b *testbed) connection(transport, era string) connection {
+	c := connection{Transport: transport, Era: era}
+	switch transport {
+	case "stdio":
+		c.Command, c.Args = filepath.Join(b.bin, "swf-mcp"), []string{"stdio", "--dir", b.dir}
+		c.Env = map[string]string{"GORACE": b.gorace}
+	case "http":
+		c.URL, c.Token = b.mcp, b.token
+	case "sse":
+		c.URL, c.Token = b.sse(), b.token
+	}
+	return c
+}
+
+// connect starts a script. At the end of the test it is told to close, and
+// must then end by itself.
+func connect(t *testing.T, command []string, to connection) *sdk {
+	t.Helper()
+	argument, err := json.Marshal(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(command[0], append(command[1:len(command):len(command)], string(argument))...)
+	cmd.Env = append(isolated(t.TempDir()), "PYTHONDONTWRITEBYTECODE=1")
+	cmd.Stderr = t.Output()
+	cmd.WaitDelay = limit
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill := time.AfterFunc(limit, func() { _ = cmd.Process.Kill() })
+	t.Cleanup(func() {
+		in.Close()
+		_, _ = io.Copy(io.Discard, out)
+		if err := cmd.Wait(); err != nil || !kill.Stop() {
+			t.Errorf("the client: %v", err)
+		}
+	})
+	c := &sdk{t: t, in: in, answers: bufio.NewScanner(out)}
+	c.answers.Buffer(nil, 1<<20)
+	c.next(&c.hello)
+	return c
+}
+
+func (c *sdk) next(v any) {
+	c.t.Helper()
+	if !c.answers.Scan() {
+		c.t.Fatalf("the client said no more: %v", c.answers.Err())
+	}
+	decode(c.t, c.answers.Bytes(), v)
+}
+
+func (c *sdk) Tools(*testing.T) []string { return c.hello.Tools }
+
+func (c *sdk) Call(t *testing.T, tool string, arguments map[string]any) (a answer) {
+	t.Helper()
+	if arguments == nil {
+		arguments = map[string]any{}
+	}
+	if err := json.NewEncoder(c.in).Encode(map[string]any{"tool": tool, "arguments": arguments}); err != nil {
+		t.Fatal(err)
+	}
+	c.next(&a)
+	return a
+}
