@@ -114,7 +114,12 @@ func (p *place) programEnv(extra map[string]string) ([]string, error) {
 const envLegacyWorkflow = "SWF_LEGACY_WORKFLOW_QUEUE"
 
 func (p *place) supervisord() (string, error) {
-	path, err := supervisor.FindBinary(p.paths.Dir, p.env.Get)
+	path, err := supervisor.FindBinary(p.paths.Dir, func(key string) string {
+		if v := p.env.Get(key); v != "" || key != "SWF_SUPERVISORD" {
+			return v
+		}
+		return p.app.getenv(key) // where a program is belongs to the host: up must not forget it with the rest
+	})
 	if err != nil {
 		return "", swf.E(swf.CodeNoSupervisord, err.Error(),
 			"install it: apt-get install supervisor (or your system's way), or python3 -m venv .venv && .venv/bin/pip install supervisor in "+p.paths.Dir).Because(err)
