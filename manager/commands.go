@@ -10,8 +10,10 @@ import (
 	"github.com/epic-swf/testbed/swf"
 )
 
-// errExpired ends a command that waited too long before it began.
-var errExpired = errors.New("expired before it began")
+var (
+	errExpired       = errors.New("expired before it began")
+	errOutcomeStands = errors.New("the command has an outcome, for ever")
+)
 
 // newJob makes the executor's job of a journaled command.
 func (m *Manager) newJob(cmd *control.Command) *job {
@@ -36,6 +38,9 @@ func (m *Manager) newJob(cmd *control.Command) *job {
 // (design, rule 4).
 func (m *Manager) begin(c *control.Command, target string) error {
 	_, err := m.journal.Modify(c.ID, func(r *record) error {
+		if r.Phase == phaseDone {
+			return errOutcomeStands
+		}
 		if !time.Now().Before(c.ExpiresAt) {
 			return errExpired
 		}
@@ -70,6 +75,9 @@ func (m *Manager) conclude(id string, r control.Reply) {
 	r.FinishedAt = &now
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		rec, err := m.journal.Modify(id, func(rec *record) error {
+			if rec.Phase == phaseDone {
+				return errOutcomeStands
+			}
 			rec.Phase, rec.DoneAt = phaseDone, now
 			rec.Outcome = &r
 			return nil
@@ -77,6 +85,10 @@ func (m *Manager) conclude(id string, r control.Reply) {
 		if err == nil {
 			m.log.Info("outcome", "command", rec.Command.Verb, "command_id", id, "outcome", r.Outcome, "code", codeOf(r.Error), "issued_by", rec.Command.IssuedBy)
 			m.tell(rec, r)
+			return
+		}
+		if errors.Is(err, errOutcomeStands) {
+			m.log.Error("a second outcome was not written", "command_id", id, "outcome", r.Outcome)
 			return
 		}
 		m.log.Error("outcome not written, trying again", "command_id", id, "err", err)

@@ -173,7 +173,13 @@ func (b *bench) write(name, text string) {
 }
 
 func (b *bench) startBroker() {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	b.broker = amq.Options{Addr: "127.0.0.1:0", BackoffMin: 10 * time.Millisecond, BackoffMax: 50 * time.Millisecond}
+	b.serveBroker()
+}
+
+// serveBroker runs a broker at b's address until the test ends.
+func (b *bench) serveBroker() {
+	ln, err := net.Listen("tcp", b.broker.Addr)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -181,7 +187,7 @@ func (b *bench) startBroker() {
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = broker.New(broker.Options{}).Serve(ctx, ln) })
 	b.t.Cleanup(func() { cancel(); wg.Wait() })
-	b.broker = amq.Options{Addr: ln.Addr().String(), BackoffMin: 10 * time.Millisecond, BackoffMax: 50 * time.Millisecond}
+	b.broker.Addr = ln.Addr().String()
 }
 
 func (b *bench) testbed() *Testbed {
@@ -211,25 +217,31 @@ func (b *bench) socket() string {
 // running is a manager under way.
 type running struct {
 	stop  context.CancelFunc
+	ready chan struct{}
 	ended chan error
 }
 
 // manager starts a manager and waits until it takes commands.
 func (b *bench) manager() *running {
 	b.t.Helper()
-	ready := make(chan struct{})
-	r := &running{ended: make(chan error, 1)}
-	ctx, cancel := context.WithCancel(context.Background())
-	r.stop = cancel
-	m := New(Options{Username: "ann", Paths: b.paths, Testbed: b.testbed(), Broker: b.broker, Monitor: b.monitor, Key: b.key, LegacyQueue: b.legacy, Ready: func() { close(ready) }})
-	var wg sync.WaitGroup
-	wg.Go(func() { r.ended <- m.Run(ctx) })
-	b.t.Cleanup(func() { cancel(); wg.Wait() })
+	r := b.run()
 	select {
-	case <-ready:
+	case <-r.ready:
 	case err := <-r.ended:
 		b.t.Fatal("the manager ended: ", err)
 	}
+	return r
+}
+
+// run starts a manager and does not wait for it.
+func (b *bench) run() *running {
+	r := &running{ready: make(chan struct{}), ended: make(chan error, 1)}
+	ctx, cancel := context.WithCancel(context.Background())
+	r.stop = cancel
+	m := New(Options{Username: "ann", Paths: b.paths, Testbed: b.testbed(), Broker: b.broker, Monitor: b.monitor, Key: b.key, LegacyQueue: b.legacy, Ready: func() { close(r.ready) }})
+	var wg sync.WaitGroup
+	wg.Go(func() { r.ended <- m.Run(ctx) })
+	b.t.Cleanup(func() { cancel(); wg.Wait() })
 	return r
 }
 
@@ -252,6 +264,24 @@ func (b *bench) ask(cmd control.Command) control.Reply {
 		b.t.Fatal(err)
 	}
 	return r
+}
+
+// local is a command that comes in by the local door, and what came back.
+func (b *bench) local(cmd control.Command, heard func(control.Reply)) <-chan control.Reply {
+	outcome := make(chan control.Reply, 1)
+	cmd.Username, cmd.IssuedBy = "ann", "ann"
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		for {
+			r, err := AskLocal(ctx, b.socket(), cmd, heard)
+			if !swf.IsCode(err, swf.CodeNoManager) || ctx.Err() != nil {
+				outcome <- r
+				return
+			}
+		}
+	}()
+	return outcome
 }
 
 func (b *bench) want(r control.Reply, outcome control.Outcome, code swf.Code) control.Reply {

@@ -168,6 +168,7 @@ func (m *Manager) work(ctx context.Context, serveLocal func(context.Context)) er
 		Bus: m.bus, Key: m.o.Testbed.RunnerKey, Queue: swf.WorkflowQueue, Source: "agent-manager", Log: m.log})}
 
 	var bus, execs, words sync.WaitGroup
+	err := m.recover(run) // before a door is open: what comes in later is not an earlier manager's
 	bus.Go(func() { _ = m.bus.Run(busCtx) })
 	execs.Go(func() { m.exec.Run(run) })
 	speak, silence := context.WithCancel(busCtx)
@@ -177,7 +178,10 @@ func (m *Manager) work(ctx context.Context, serveLocal func(context.Context)) er
 	m.side.Go(func() { serveLocal(run) })
 	m.side.Go(func() { m.housekeeping(run) })
 
-	subs, err := m.join(run)
+	var subs []*amq.Subscription
+	if err == nil {
+		subs, err = m.join(run)
+	}
 	if err == nil {
 		<-run.Done()
 		err = context.Cause(run)
@@ -205,9 +209,9 @@ func (m *Manager) work(ctx context.Context, serveLocal func(context.Context)) er
 	return err
 }
 
-// join makes sure that no other manager of the user answers, subscribes to the
-// control queue, and takes up what an earlier manager left. Without a broker it
-// waits for one; the local door is open meanwhile.
+// join makes sure that no other manager of the user answers and subscribes to
+// the control queue. Without a broker it waits for one; the local door is open
+// meanwhile.
 func (m *Manager) join(ctx context.Context) ([]*amq.Subscription, error) {
 	if err := m.bus.WaitUp(ctx); err != nil {
 		return nil, context.Cause(ctx)
@@ -234,10 +238,7 @@ func (m *Manager) join(ctx context.Context) ([]*amq.Subscription, error) {
 	if m.o.Ready != nil {
 		m.o.Ready()
 	}
-	if m.journal.Sealed() != nil {
-		return subs, nil
-	}
-	return subs, m.recover(ctx)
+	return subs, nil
 }
 
 // housekeeping forgets what is past its retention.

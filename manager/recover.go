@@ -10,9 +10,14 @@ import (
 )
 
 // recover looks at what an earlier manager left without an outcome and hands
-// it to the executor, so that a stop overtakes that too. It is called once the
-// manager is subscribed (design, rule 8 and 4c.1).
+// it to the executor, so that a stop overtakes that too (design, rule 8 and
+// 4c.1). It is called before anything can come in: a command of this manager
+// must not be taken for an earlier one's, nor a later stop run before an
+// earlier start. None of it waits for the broker.
 func (m *Manager) recover(ctx context.Context) error {
+	if m.journal.Sealed() != nil {
+		return nil
+	}
 	open, err := m.journal.Unfinished()
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"net"
 	"testing"
 	"time"
 
@@ -178,5 +179,38 @@ func TestExecutionsOfADeadRunnerAreEnded(t *testing.T) {
 	defer b.monitor.mu.Unlock()
 	if b.monitor.ended[claim.ExecutionID] != swf.ExecutionLost {
 		t.Errorf("ended: %v", b.monitor.ended)
+	}
+}
+
+// What comes in by the local door while the broker is away is this manager's
+// own: recovery must not take it for what an earlier one left.
+func TestRecoveryLeavesWhatThisManagerAccepted(t *testing.T) {
+	b := newBench(t)
+	away, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.broker.Addr = away.Addr().String()
+	away.Close()
+	r := b.run()
+	spawned, first := make(chan struct{}), true
+	outcome := b.local(control.Command{Verb: control.StartTestbed, ID: "slow", ConfigName: "slow"}, func(r control.Reply) {
+		if r.Kind == control.Progress && first {
+			first = false
+			close(spawned)
+		}
+	})
+	<-spawned
+	b.serveBroker()
+	<-r.ready
+	b.want(<-b.local(control.Command{Verb: control.StopTestbed, ID: "stop"}, nil), control.Succeeded, "")
+	b.want(<-outcome, control.Failed, swf.CodeCancelled)
+	of := <-b.local(control.Command{Verb: control.Status, Of: &control.Of{CommandID: "slow"}}, nil)
+	b.want(*of.Of, control.Failed, swf.CodeCancelled)
+	r.leave(t)
+	j := openJournal(b.paths.Journal())
+	defer j.Close()
+	if rec, err := j.Get("slow"); err != nil || rec.Outcome.Error.Code != swf.CodeCancelled {
+		t.Errorf("the journal says %+v, %v", rec.Outcome, err)
 	}
 }
