@@ -41,7 +41,7 @@ func FuzzTestbed(f *testing.F) {
 	sources := Sources{Embedded: os.DirFS("../workflows")}
 	f.Fuzz(func(t *testing.T, text string) {
 		if len(text) > 4096 || !utf8.ValidString(text) { // the parser forgives a UTF-16 mark
-			t.Skip()
+			return
 		}
 		if _, bad := scan(text); bad != nil && !strings.Contains(bad.text, "more than") {
 			var into map[string]any

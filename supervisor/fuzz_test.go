@@ -22,7 +22,7 @@ func FuzzReadConf(f *testing.F) {
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, text string) {
 		if strings.Contains(text, "include") && strings.ContainsAny(text, "/.*?") {
-			t.Skip() // would read whatever this machine has
+			return // would read whatever this machine has
 		}
 		path := filepath.Join(dir, "fuzz.conf")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
