@@ -3,6 +3,7 @@ package manager
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,7 +24,9 @@ type job struct {
 	since time.Time
 	run   func(context.Context)
 
-	cancel context.CancelCauseFunc
+	released bool
+	ctx      context.Context // from its turn on
+	cancel   context.CancelCauseFunc
 }
 
 // executor runs one job at a time: supervisord has one writer. Only stops
@@ -42,8 +45,8 @@ const maxWaiting = 16
 func newExecutor() *executor { return &executor{wake: make(chan struct{}, 1)} }
 
 // Offer takes the job in and returns nil, or returns the job that is in its
-// way. A stop cancels a start that is under way. The job does not begin before
-// Release, so that it can be journaled first.
+// way. The job does not begin before Release, so that it can be journaled
+// first.
 func (e *executor) Offer(j *job) (holder *job) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -71,22 +74,23 @@ func (e *executor) Enqueue(j *job) {
 // Withdraw takes back a job that was offered and could not be journaled.
 func (e *executor) Withdraw(j *job) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	for i, w := range e.waiting {
-		if w == j {
-			e.waiting = append(e.waiting[:i], e.waiting[i+1:]...)
-			return
-		}
-	}
+	e.waiting = slices.DeleteFunc(e.waiting, func(w *job) bool { return w == j })
+	e.mu.Unlock()
+	e.rouse() // it may have been in front of others
 }
 
-// Release lets an offered job begin.
+// Release lets an offered job begin. A stop cancels a start that is under way.
 func (e *executor) Release(j *job) {
 	e.mu.Lock()
+	j.released = true
 	if j.verb == control.StopTestbed && e.current != nil && e.current.verb == control.StartTestbed {
 		e.current.cancel(errOvertaken)
 	}
 	e.mu.Unlock()
+	e.rouse()
+}
+
+func (e *executor) rouse() {
 	select {
 	case e.wake <- struct{}{}:
 	default:
@@ -100,59 +104,64 @@ func (e *executor) Holder() *job {
 	return e.current
 }
 
-// Run works until ctx ends: then a start is told to undo itself, a stop is
-// finished, and what waits stays in the journal for the next manager.
-func (e *executor) Run(ctx context.Context) {
-	for {
-		j := e.next()
-		if j == nil {
-			select {
-			case <-e.wake:
-				continue
-			case <-ctx.Done():
-				return
-			}
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		e.runOne(ctx, j)
+// Free ends the turn of the job with that id, whose outcome is written: from
+// then on it is in nobody's way.
+func (e *executor) Free(id string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.current != nil && e.current.id == id {
+		e.current = nil
 	}
 }
 
+// Run works until ctx ends: then a start is told to undo itself, a stop is
+// finished, also one that waits, for it has begun when it is accepted. What
+// else waits stays in the journal for the next manager.
+func (e *executor) Run(ctx context.Context) {
+	for {
+		j := e.next()
+		switch {
+		case j == nil && ctx.Err() != nil:
+			return
+		case j == nil:
+			select {
+			case <-e.wake:
+			case <-ctx.Done():
+			}
+		case ctx.Err() == nil || j.verb == control.StopTestbed:
+			e.runOne(ctx, j)
+		}
+	}
+}
+
+// next gives the first job its turn, if it is released. A start that a stop
+// waits for already is cancelled before its first step.
 func (e *executor) next() *job {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.waiting) == 0 {
+	if len(e.waiting) == 0 || !e.waiting[0].released {
 		return nil
 	}
 	j := e.waiting[0]
 	e.waiting = e.waiting[1:]
 	e.current = j
+	j.ctx, j.cancel = context.WithCancelCause(context.Background())
+	for _, w := range e.waiting {
+		if w.released && w.verb == control.StopTestbed && j.verb == control.StartTestbed {
+			j.cancel(errOvertaken)
+		}
+	}
 	return j
 }
 
 func (e *executor) runOne(ctx context.Context, j *job) {
-	jctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	e.mu.Lock()
-	j.cancel = cancel
-	overtaken := false
-	for _, w := range e.waiting {
-		overtaken = overtaken || w.verb == control.StopTestbed
-	}
-	e.mu.Unlock()
-	if overtaken && j.verb == control.StartTestbed {
-		cancel(errOvertaken)
-	}
 	stop := context.AfterFunc(ctx, func() {
 		if j.verb == control.StartTestbed {
-			cancel(errLeaving)
+			j.cancel(errLeaving)
 		}
 	})
 	defer stop()
-	defer cancel(nil)
-	j.run(jctx)
-	e.mu.Lock()
-	e.current = nil
-	e.mu.Unlock()
+	defer j.cancel(nil)
+	j.run(j.ctx)
+	e.Free(j.id)
 }

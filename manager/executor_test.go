@@ -122,3 +122,85 @@ func TestLeavingUndoesAStartAndFinishesAStop(t *testing.T) {
 		}
 	}
 }
+
+// A job that waits for its journal entry must not begin, whatever wakes the
+// executor. A stop released between a start's turn and its first step cancels
+// that start.
+func TestNothingBeginsBeforeItIsReleased(t *testing.T) {
+	e := newExecutor()
+	start, running, _, _ := blocked("start", control.StartTestbed)
+	if e.Offer(start) != nil {
+		t.Fatal("a free executor refused")
+	}
+	if j := e.next(); j != nil {
+		t.Fatalf("%s began before it was released", j.id)
+	}
+	e.Release(start)
+	if j := e.next(); j != start {
+		t.Fatal("a released job did not begin")
+	}
+	stop, _, _, _ := blocked("stop", control.StopTestbed)
+	if e.Offer(stop) != nil {
+		t.Fatal("a stop was refused")
+	}
+	select {
+	case <-running:
+		t.Fatal("it ran")
+	default:
+	}
+	e.Release(stop) // start has its turn, but runs not yet
+	e.runOne(context.Background(), start)
+	if h := e.Holder(); h != nil {
+		t.Errorf("held by %v", h)
+	}
+}
+
+// A stop that was accepted has begun: leaving finishes it, also where it
+// waited for the start that it overtook and that left the undoing to it.
+func TestLeavingFinishesAWaitingStop(t *testing.T) {
+	e := newExecutor()
+	ctx, leave := context.WithCancel(context.Background())
+	start, running, _, ended := blocked("start", control.StartTestbed)
+	stop, stopping, release, _ := blocked("stop", control.StopTestbed)
+	close(release)
+	e.Offer(start)
+	e.Release(start)
+	start.run = func(run func(context.Context)) func(context.Context) {
+		return func(ctx context.Context) {
+			e.Offer(stop)
+			e.Release(stop)
+			leave()
+			run(ctx)
+		}
+	}(start.run)
+	e.Run(ctx)
+	<-running
+	if err := <-ended; !errors.Is(err, errOvertaken) {
+		t.Errorf("the start ended with %v", err)
+	}
+	select {
+	case <-stopping:
+	default:
+		t.Error("the stop was left to the next manager")
+	}
+}
+
+// Whoever has heard an outcome may send the next command at once.
+func TestOutcomeFreesTheExecutor(t *testing.T) {
+	e, _ := runExecutor(t)
+	second := &job{id: "second", verb: control.StartTestbed}
+	told := make(chan *job, 1)
+	first := &job{id: "first", verb: control.StartTestbed, run: func(context.Context) {
+		e.Free("first")
+		told <- e.Offer(second)
+	}}
+	ran := make(chan struct{})
+	second.run = func(context.Context) { close(ran) }
+	e.Offer(first)
+	e.Release(first)
+	if h := <-told; h != nil {
+		t.Fatalf("the next command was refused for %s, which has ended", h.id)
+	}
+	e.Release(second)
+	<-ran
+}
