@@ -212,7 +212,7 @@ func (b *bench) environ(extra map[string]string) []string {
 		b.t.Error(err)
 	}
 	env := []string{
-		mark + "=" + b.dir, "PATH=" + os.Getenv("PATH"), "USER=" + b.user, "HOME=" + b.dir, "SWF_HOME=" + filepath.Dir(b.dir),
+		mark + "=" + b.dir, "GORACE=" + raceOptions(), "PATH=" + os.Getenv("PATH"), "USER=" + b.user, "HOME=" + b.dir, "SWF_HOME=" + filepath.Dir(b.dir),
 		"XDG_STATE_HOME=" + filepath.Join(b.dir, "s"), "XDG_CONFIG_HOME=" + filepath.Join(b.dir, "c"), "SWF_SUPERVISORD=" + os.Getenv("SWF_SUPERVISORD"),
 		"ACTIVEMQ_HOST=" + host, "ACTIVEMQ_PORT=" + port, "SWF_MONITOR_URL=http://" + b.monitorAddr,
 	}

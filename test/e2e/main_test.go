@@ -57,6 +57,10 @@ func (c checked) Run() int {
 		return 1
 	}
 	code := c.m.Run()
+	for _, report := range races() {
+		fmt.Fprintln(os.Stderr, report)
+		code = 1
+	}
 	for _, p := range processes(root) {
 		fmt.Fprintf(os.Stderr, "left running: %s\n", p)
 		p.kill()
@@ -71,6 +75,20 @@ func (c checked) Run() int {
 		code = 1
 	}
 	return code
+}
+
+// raceOptions are GORACE of every process: no second of sleep at the exit, and
+// what is found goes to files, for nobody sees an agent's exit code.
+func raceOptions() string { return "atexit_sleep_ms=0 log_path=" + filepath.Join(root, "race") }
+
+func races() (reports []string) {
+	files, _ := filepath.Glob(filepath.Join(root, "race.*"))
+	for _, f := range files {
+		if text, err := os.ReadFile(f); err == nil {
+			reports = append(reports, string(text))
+		}
+	}
+	return reports
 }
 
 // folder makes a folder below root. Whatever a test leaves running in it is

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/epic-swf/testbed/supervisor"
 )
 
 // TestScripts runs testdata/*.txtar. A script's commands are the four programs
@@ -26,6 +28,8 @@ import (
 //	listen FILE [DIR]       writes what is broadcast to agents into FILE, a line each
 //	mcp [-http|-sse] TOOL [ARGUMENTS]   one MCP client, one call; the answer becomes stdout
 //	signal NAME PID         and: gone PID waits for its end, alive PID checks it
+//	beats PID N             asks the manager for N heartbeats, one after the other
+//	read FILE NAME          puts a file's text into the environment
 //	processes NAME N        how many of that name live now
 //	mode FILE MODE          its permissions
 //	empty DIR               holds no file
@@ -36,7 +40,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"services": servicesCommand, "ready": readyCommand, "exits": exitsCommand, "json": jsonCommand, "await": awaitCommand,
 			"listen": listenCommand, "mcp": mcpCommand, "signal": signalCommand, "gone": goneCommand, "alive": aliveCommand,
-			"processes": processesCommand, "mode": modeCommand, "empty": emptyCommand,
+			"beats": beatsCommand, "read": readCommand, "processes": processesCommand, "mode": modeCommand, "empty": emptyCommand,
 		},
 	})
 }
@@ -53,10 +57,17 @@ func setup(env *testscript.Env) error {
 		return err
 	}
 	env.Setenv(mark, env.WorkDir)
+	env.Setenv("GORACE", raceOptions())
 	env.Setenv("ME", me.Username)
 	env.Setenv("USER", me.Username)
 	env.Setenv("HOME", home)
 	env.Setenv("SWF_SUPERVISORD", os.Getenv("SWF_SUPERVISORD"))
+	env.Setenv("BIN", filepath.Dir(ours("testbed")))
+	binary, err := supervisor.FindBinary("", os.Getenv)
+	if err != nil {
+		return err
+	}
+	env.Setenv("SUPERVISORD", binary)
 	for _, name := range []string{"XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"} {
 		env.Setenv(name, filepath.Join(env.WorkDir, strings.ToLower(strings.Split(name, "_")[1])))
 	}
@@ -146,6 +157,11 @@ func processesCommand(ts *testscript.TestScript, neg bool, a []string) {
 	if n := programs(ts.Getenv("WORK"), a[0]); strconv.Itoa(n) != a[1] {
 		ts.Fatalf("%d %s live: %v", n, a[0], processes(ts.Getenv("WORK")))
 	}
+}
+
+func readCommand(ts *testscript.TestScript, neg bool, a []string) {
+	args(ts, neg, a, 2, 2, "read FILE NAME")
+	ts.Setenv(a[1], strings.TrimSpace(ts.ReadFile(a[0])))
 }
 
 func modeCommand(ts *testscript.TestScript, neg bool, a []string) {

@@ -2,14 +2,18 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/mark3labs/mcp-go/client"
 	"github.com/mark3labs/mcp-go/client/transport"
@@ -56,31 +60,60 @@ func scriptDir(ts *testscript.TestScript, a []string, i int) string {
 	return ts.MkAbs(".")
 }
 
+// heard is what the monitor has last heard of the manager.
+func heard(ts *testscript.TestScript, dir string) (*swf.Agent, error) {
+	env, err := reached(ts, dir)
+	if err != nil {
+		return nil, err
+	}
+	o, err := monitor.OptionsFromEnv(env.Get)
+	if err != nil {
+		return nil, err
+	}
+	m := monitor.New(o)
+	defer m.Close()
+	a, err := m.Agent(context.Background(), swf.ManagerInstance(ts.Getenv("ME")))
+	if err == nil && a == nil {
+		err = errors.New("the monitor has never heard of the manager")
+	}
+	return a, err
+}
+
 // readyCommand believes the monitor, which believes the manager only once a
 // ping of its own came back through the control queue.
 func readyCommand(ts *testscript.TestScript, neg bool, a []string) {
 	args(ts, neg, a, 0, 1, "ready [DIR]")
-	ctx := context.Background()
 	ts.Check(within(patience, func() error {
-		env, err := reached(ts, scriptDir(ts, a, 0))
-		if err != nil {
-			return err
+		m, err := heard(ts, scriptDir(ts, a, 0))
+		if err == nil && m.Status != swf.StatusOK {
+			err = fmt.Errorf("the monitor has heard of the manager: %+v", m)
 		}
-		o, err := monitor.OptionsFromEnv(env.Get)
-		if err != nil {
-			return err
-		}
-		m := monitor.New(o)
-		defer m.Close()
-		manager, err := m.Agent(ctx, swf.ManagerInstance(ts.Getenv("ME")))
-		if err != nil {
-			return err
-		}
-		if manager == nil || manager.Status != swf.StatusOK {
-			return fmt.Errorf("the monitor has heard of the manager: %+v", manager)
-		}
-		return nil
+		return err
 	}))
+}
+
+// beatsCommand asks for more heartbeats than would come by themselves.
+func beatsCommand(ts *testscript.TestScript, neg bool, a []string) {
+	args(ts, neg, a, 2, 2, "beats PID N")
+	pid := scriptPID(ts, a[0])
+	n, err := strconv.Atoi(a[1])
+	ts.Check(err)
+	seq := func() (number int) {
+		m, err := heard(ts, scriptDir(ts, nil, 0))
+		ts.Check(err)
+		var told struct{ Seq int }
+		ts.Check(json.Unmarshal(m.Metadata, &told))
+		return told.Seq
+	}
+	for first, asked := seq(), 1; asked <= n; asked++ {
+		ts.Check(syscall.Kill(pid, syscall.SIGUSR1))
+		ts.Check(within(patience/time.Duration(n), func() error {
+			if got := seq() - first; got < asked {
+				return fmt.Errorf("%d heartbeats came, %d were asked for", got, asked)
+			}
+			return nil
+		}))
+	}
 }
 
 func listenCommand(ts *testscript.TestScript, neg bool, a []string) {
@@ -126,9 +159,11 @@ func mcpCommand(ts *testscript.TestScript, neg bool, a []string) {
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if via == "-sse" {
+	if via != "-stdio" { // that one has started
 		ts.Check(c.Start(ctx))
 	}
+	_, err = c.Initialize(ctx, hello())
+	ts.Check(err)
 	arguments := "{}"
 	if len(a) == 2 {
 		arguments = a[1]
@@ -148,7 +183,7 @@ func scriptClient(ts *testscript.TestScript, via string) (*client.Client, error)
 		start := func(ctx context.Context, command string, _, args []string) (*exec.Cmd, error) {
 			cmd := exec.CommandContext(ctx, command, args...)
 			cmd.Dir = dir
-			for _, name := range []string{mark, "PATH", "HOME", "USER", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "ACTIVEMQ_HOST", "ACTIVEMQ_PORT", "SWF_MONITOR_URL"} {
+			for _, name := range []string{mark, "GORACE", "PATH", "HOME", "USER", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "ACTIVEMQ_HOST", "ACTIVEMQ_PORT", "SWF_MONITOR_URL"} {
 				if v := ts.Getenv(name); v != "" {
 					cmd.Env = append(cmd.Env, name+"="+v)
 				}

@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"testing"
+
+	"github.com/epic-swf/testbed/control"
 )
 
 func TestStartTwiceIsRefused(t *testing.T) {
@@ -84,4 +87,21 @@ func TestManyStartsAndStopsLeaveOneSupervisordAtMost(t *testing.T) {
 		b.stop()
 		b.nothingRuns()
 	}
+}
+
+// TestCommandsInARow: who has been told an outcome may send the next command.
+func TestCommandsInARow(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, map[string]string{"workflow-runner": sleeper})
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	defer cancel()
+	for range 5 {
+		for _, verb := range []control.Verb{control.StartTestbed, control.StopTestbed} {
+			r, err := b.client.Ask(ctx, control.Command{Verb: verb, Username: b.user, ConfigName: "plain", IssuedBy: b.user}, nil)
+			if err != nil || r.Outcome != control.Succeeded {
+				t.Fatalf("%s: %s, %v", verb, shown(r), err)
+			}
+		}
+	}
+	b.nothingRuns()
 }
