@@ -46,6 +46,7 @@ type Client struct {
 // call is one Ask under way.
 type call struct {
 	key     Key
+	intent  string
 	replies chan Reply
 }
 
@@ -107,7 +108,7 @@ func (c *Client) Ask(ctx context.Context, cmd Command, progress func(Reply)) (Re
 	if err := c.subscribe(ctx); err != nil {
 		return Reply{}, err
 	}
-	w := &call{key: c.o.Key(cmd.Username), replies: make(chan Reply, 64)}
+	w := &call{key: c.o.Key(cmd.Username), intent: cmd.Intent(), replies: make(chan Reply, 64)}
 	c.enter(cmd.ID, w)
 	defer c.leave(cmd.ID, w)
 	return c.exchange(ctx, &cmd, c.message(&cmd, w.key, body), w, progress)
@@ -209,7 +210,8 @@ func (c *Client) subscribe(ctx context.Context) error {
 	}
 }
 
-// receive hands a verified reply to every call that waits for its command.
+// receive hands a verified reply to every call that waits for its command. One
+// that waits for another command under the same id is not told.
 func (c *Client) receive(_ context.Context, d *amq.Delivery) {
 	r, err := DecodeReply(d.Body)
 	if err != nil {
@@ -219,6 +221,9 @@ func (c *Client) receive(_ context.Context, d *amq.Delivery) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for w := range c.waiting[r.CommandID] {
+		if r.Intent != "" && r.Intent != w.intent {
+			continue
+		}
 		if !w.key.IsZero() {
 			if err := w.key.Verify(DomainReply, d.Headers[SignatureHeader], d.Body); err != nil {
 				c.o.Log.Warn("dropped a forged reply", "command_id", r.CommandID, "err", err)
@@ -229,8 +234,11 @@ func (c *Client) receive(_ context.Context, d *amq.Delivery) {
 		case w.replies <- r:
 		default: // only progress can pile up so; the outcome must get through
 			if r.Kind == Final {
-				<-w.replies
-				w.replies <- r
+				select {
+				case <-w.replies:
+				default: // the reader was quicker
+				}
+				w.replies <- r // nobody else sends: there is room
 			}
 		}
 	}

@@ -1,6 +1,8 @@
 package control
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -89,8 +91,8 @@ type intent struct {
 	IssuedBy   string          `json:"issued_by"`
 }
 
-// Intent returns a canonical text of what the command means: two commands of
-// one id are the same command exactly when their intents are equal.
+// Intent returns a digest of what the command means: two commands of one id are
+// the same command exactly when their intents are equal.
 func (c *Command) Intent() string {
 	params := c.Params
 	if len(params) > 0 {
@@ -103,7 +105,8 @@ func (c *Command) Intent() string {
 		params = json.RawMessage("null")
 	}
 	b, _ := json.Marshal(intent{c.Verb, c.Username, c.ConfigName, params, c.IssuedBy})
-	return string(b)
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:16])
 }
 
 // Check returns an invalid_argument Error for a command whose names do not

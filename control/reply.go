@@ -34,6 +34,7 @@ const (
 // Reply is one answer of a manager. Unknown fields are ignored.
 type Reply struct {
 	CommandID   string        `json:"command_id"`
+	Intent      string        `json:"intent,omitempty"` // of the command answered, where two may have used one id
 	Kind        Kind          `json:"kind"`
 	Outcome     Outcome       `json:"outcome,omitempty"`
 	Error       *swf.Error    `json:"error,omitempty"`

@@ -238,3 +238,27 @@ func TestRunWithoutATestbed(t *testing.T) {
 	b.want(b.ask(control.Command{Verb: control.RunWorkflow}), control.Refused, swf.CodeNotRunning)
 	b.want(b.ask(control.Command{Verb: control.StopWorkflow}), control.Refused, swf.CodeNotRunning)
 }
+
+// Two callers of one server use one id for two things: each is told about its
+// own command, never about the other's.
+func TestConflictIsToldToWhoConflicts(t *testing.T) {
+	b := newBench(t)
+	b.manager()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	spawned, once := make(chan struct{}), sync.Once{}
+	first := make(chan control.Reply, 1)
+	go func() {
+		r, _ := b.client.Ask(ctx, control.Command{Verb: control.StartTestbed, ID: "same", Username: "ann", IssuedBy: "ann", ConfigName: "slow"},
+			func(r control.Reply) {
+				if r.Kind == control.Progress {
+					once.Do(func() { close(spawned) })
+				}
+			})
+		first <- r
+	}()
+	<-spawned
+	b.want(b.ask(control.Command{Verb: control.StopTestbed, ID: "same"}), control.Refused, swf.CodeConflict)
+	b.want(b.ask(control.Command{Verb: control.StopTestbed, ID: "other"}), control.Succeeded, "")
+	b.want(<-first, control.Failed, swf.CodeCancelled)
+}

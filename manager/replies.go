@@ -40,6 +40,7 @@ func (m *Manager) listen(s submission) {
 
 // answer replies to one submission alone.
 func (m *Manager) answer(s submission, r control.Reply) {
+	r.Intent = s.cmd.Intent()
 	if s.local != nil {
 		s.local(r)
 	}
@@ -48,6 +49,7 @@ func (m *Manager) answer(s submission, r control.Reply) {
 
 // tell replies to everybody who sent a copy of the command.
 func (m *Manager) tell(rec *record, r control.Reply) {
+	r.Intent = rec.Intent
 	for _, to := range rec.ReplyTos {
 		m.send(to, r)
 	}

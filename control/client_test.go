@@ -1,0 +1,66 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/epic-swf/testbed/amq"
+)
+
+func delivery(t *testing.T, r Reply) *amq.Delivery {
+	t.Helper()
+	body, err := r.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &amq.Delivery{Message: amq.Message{Body: body}}
+}
+
+// The outcome gets through to a caller whose progress has piled up, also while
+// that one begins to read.
+func TestOutcomePassesPiledUpProgress(t *testing.T) {
+	c := NewClient(ClientOptions{})
+	final := delivery(t, Reply{CommandID: "a", Kind: Final, Outcome: Succeeded})
+	progress := delivery(t, Reply{CommandID: "a", Kind: Progress})
+	for range 500 {
+		w := &call{replies: make(chan Reply, 2)}
+		c.enter("a", w)
+		for range 5 {
+			c.receive(context.Background(), progress)
+		}
+		got := make(chan struct{})
+		go func() {
+			defer close(got)
+			for r := range w.replies {
+				if r.Kind == Final {
+					return
+				}
+			}
+		}()
+		c.receive(context.Background(), final)
+		<-got
+		c.leave("a", w)
+	}
+	if len(c.waiting) != 0 {
+		t.Errorf("%d calls left", len(c.waiting))
+	}
+}
+
+// Two calls with one id are told only what is meant for their own command; a
+// peer that does not say which it means is heard by both.
+func TestRepliesGoToTheirIntent(t *testing.T) {
+	c := NewClient(ClientOptions{})
+	start, stop := Command{Verb: StartTestbed, ID: "a"}, Command{Verb: StopTestbed, ID: "a"}
+	first, second := &call{intent: start.Intent(), replies: make(chan Reply, 4)}, &call{intent: stop.Intent(), replies: make(chan Reply, 4)}
+	c.enter("a", first)
+	c.enter("a", second)
+	c.receive(context.Background(), delivery(t, Reply{CommandID: "a", Intent: stop.Intent(), Kind: Final}))
+	if got := fmt.Sprint(len(first.replies), len(second.replies)); got != "0 1" {
+		t.Errorf("calls heard %s replies, want 0 1", got)
+	}
+	c.receive(context.Background(), delivery(t, Reply{CommandID: "a", Kind: Progress}))
+	if got := fmt.Sprint(len(first.replies), len(second.replies)); got != "1 2" {
+		t.Errorf("calls heard %s replies, want 1 2", got)
+	}
+}
