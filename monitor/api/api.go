@@ -35,7 +35,7 @@ type Records interface {
 	Insert(ctx context.Context, t *store.Table, r store.Record) (store.Record, error)
 	Get(ctx context.Context, t *store.Table, column string, value any) (store.Record, error)
 	List(ctx context.Context, t *store.Table, q store.Query) (store.Page, error)
-	Count(ctx context.Context, t *store.Table, equal map[string]any) (int64, error)
+	Count(ctx context.Context, t *store.Table, q store.Query) (int64, error)
 	Update(ctx context.Context, t *store.Table, key any, change func(store.Record) (store.Record, error)) (store.Record, error)
 	Delete(ctx context.Context, t *store.Table, key any) error
 }
@@ -101,5 +101,7 @@ func (a *api) functionEndpoints() map[string]endpoint {
 		"namespaces/ensure":                {access: accessFunction, methods: map[string]handler{http.MethodPost: a.ensureNamespace}},
 		"systemagents/heartbeat":           {access: accessViewset, methods: map[string]handler{http.MethodPost: a.heartbeat}},
 		"logs/summary":                     {access: accessOpen, methods: map[string]handler{http.MethodGet: a.logSummary}},
+		"ai-memory":                        {access: accessOpen, methods: map[string]handler{http.MethodGet: a.recall}},
+		"ai-memory/record":                 {access: accessOpen, methods: map[string]handler{http.MethodPost: a.record}},
 	}
 }

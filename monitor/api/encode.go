@@ -7,8 +7,10 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/epic-swf/testbed/monitor/store"
+	"github.com/epic-swf/testbed/swf"
 )
 
 func encoded(status int, t *store.Table, r store.Record) (answer, error) {
@@ -57,6 +59,14 @@ func nonNegative(text string) int {
 		return 0
 	}
 	return n
+}
+
+// stamp is a Record's time as the contract writes it.
+func stamp(v any) any {
+	if at, ok := v.(time.Time); ok {
+		return swf.At(at)
+	}
+	return nil
 }
 
 // storeAnswers reports whether the store can be read.

@@ -35,7 +35,7 @@ func changeExecution(a *api, current, set store.Record) (store.Record, error) {
 
 // prepareExecution gives an execution that is told only when it is over an
 // end.
-func prepareExecution(a *api, r store.Record) {
+func prepareExecution(a *api, _ *store.Table, r store.Record) {
 	if status, _ := r["status"].(string); swf.ExecutionEnded(status) && r["end_time"] == nil {
 		r["end_time"] = a.now().UTC()
 	}

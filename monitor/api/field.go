@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strconv"
@@ -26,13 +27,18 @@ type field struct {
 	max      int        // longest text, in characters; 0: as long as a body may be
 	wide     bool       // a 64-bit integer, else 32
 	isUUID   bool       // text that is a UUID
+	isIP     bool       // text that is an IP address
 	choices  []string   // the texts of the only values allowed
 	def      any        // value on create when the client sends none
 	ref      *reference // the record that the value must name
 }
 
-// reference says that a column holds the key of another table.
-type reference struct{ table *store.Table }
+// reference says that a column names a record of another table: by its key, or
+// by the column slug.
+type reference struct {
+	table *store.Table
+	slug  string
+}
 
 const (
 	msgRequired = "This field is required."
@@ -44,6 +50,7 @@ const (
 	msgFloat    = "A valid number is required."
 	msgBool     = "Must be a valid boolean."
 	msgUUID     = "Must be a valid UUID."
+	msgIP       = "Enter a valid IPv4 or IPv6 address."
 	msgTime     = "Datetime has wrong format. Use one of these formats instead: YYYY-MM-DDThh:mm[:ss[.uuuuuu]][+HH:MM|-HH:MM|Z]."
 )
 
@@ -56,7 +63,7 @@ func (f *field) parse(kind store.Kind, raw json.RawMessage) (value any, message 
 		}
 		return nil, msgNull
 	}
-	if f.choices != nil {
+	if f.choices != nil && !(f.blank && scalarText(raw) == "") {
 		if text := scalarText(raw); !slices.Contains(f.choices, text) {
 			return nil, fmt.Sprintf("\"%.100s\" is not a valid choice.", text)
 		}
@@ -123,6 +130,11 @@ func (f *field) parseText(raw json.RawMessage) (any, string) {
 			return nil, msgUUID
 		}
 		return id.String(), ""
+	}
+	if f.isIP {
+		if _, err := netip.ParseAddr(s); err != nil {
+			return nil, msgIP
+		}
 	}
 	return s, ""
 }

@@ -3,10 +3,8 @@ package api
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 
 	"github.com/epic-swf/testbed/monitor/store"
 )
@@ -20,23 +18,22 @@ type resource struct {
 	table   *store.Table
 	access  access
 	fields  []field
-	filters []string // query parameters that select by equality
+	filters []filter
+	paged   bool                  // a list with a limit is a page
+	oldest  func(url.Values) bool // whether a list is the table's order backwards; nil: never
 
-	// prepare completes a new record; change decides what an update does to a
-	// record that exists. Either may be nil.
-	prepare func(a *api, r store.Record)
+	// shape readies what a client sent before it is validated, prepare
+	// completes a new record, change decides what an update does to a record
+	// that exists, check refuses a query. Any may be nil.
+	shape   func(object map[string]json.RawMessage)
+	prepare func(a *api, t *store.Table, r store.Record)
 	change  func(a *api, current, set store.Record) (store.Record, error)
-	// list replaces the plain list.
-	list func(a *api, r *http.Request, res *resource) (answer, error)
+	check   func(r *http.Request) error
 }
 
 func (a *api) listEndpoint(res *resource) endpoint {
-	list := func(r *http.Request) (answer, error) { return a.list(r, res) }
-	if res.list != nil {
-		list = func(r *http.Request) (answer, error) { return res.list(a, r, res) }
-	}
 	return endpoint{access: res.access, methods: map[string]handler{
-		http.MethodGet:  list,
+		http.MethodGet:  func(r *http.Request) (answer, error) { return a.list(r, res) },
 		http.MethodPost: func(r *http.Request) (answer, error) { return a.create(r, res) },
 	}}
 }
@@ -50,75 +47,20 @@ func (a *api) detailEndpoint(res *resource, id string) endpoint {
 	}}
 }
 
-// list answers a bare array, newest first, of at most store.MaxRows records;
-// a Link header says where it goes on when there are more.
-func (a *api) list(r *http.Request, res *resource) (answer, error) {
-	query := r.URL.Query()
-	equal, none, err := res.selection(query)
-	if err != nil {
-		return answer{}, err
-	}
-	if none {
-		return answer{status: http.StatusOK, body: []json.RawMessage{}}, nil
-	}
-	return a.listEqual(r, res, equal)
-}
-
-func (a *api) listEqual(r *http.Request, res *resource, equal map[string]any) (answer, error) {
-	offset := nonNegative(r.URL.Query().Get("page_offset"))
-	page, err := a.store.List(r.Context(), res.table, store.Query{Equal: equal, Offset: offset})
-	if err != nil {
-		return answer{}, err
-	}
-	bodies, err := encodeAll(res.table, page.Records)
-	if err != nil {
-		return answer{}, err
-	}
-	ans := answer{status: http.StatusOK, body: bodies}
-	if page.More {
-		next := withQuery(r, map[string]string{"page_offset": strconv.Itoa(offset + len(bodies))})
-		ans.header = http.Header{"Link": {fmt.Sprintf("<%s>; rel=\"next\"", next)}}
-	}
-	return ans, nil
-}
-
-// selection reads the filters of a query. An empty value is no filter; none
-// says that no record can match.
-func (res *resource) selection(query url.Values) (equal map[string]any, none bool, err error) {
-	equal = map[string]any{}
-	for _, name := range res.filters {
-		text := query.Get(name)
-		if text == "" {
-			continue
-		}
-		column, _ := res.table.Column(name)
-		if column.Kind != store.Int {
-			equal[name] = text
-			continue
-		}
-		n, ok := wholeNumber(json.RawMessage(strconv.Quote(text)))
-		if !ok {
-			return nil, false, badRequest(fieldErrors{name: {"Enter a number."}})
-		}
-		if n.tooHigh || n.tooLow {
-			return nil, true, nil
-		}
-		equal[name] = n.value
-	}
-	return equal, false, nil
-}
-
 func (a *api) create(r *http.Request, res *resource) (answer, error) {
 	object, err := readObject(r)
 	if err != nil {
 		return answer{}, err
+	}
+	if res.shape != nil {
+		res.shape(object)
 	}
 	record, err := a.validate(r.Context(), res, object, false)
 	if err != nil {
 		return answer{}, err
 	}
 	if res.prepare != nil {
-		res.prepare(a, record)
+		res.prepare(a, res.table, record)
 	}
 	record, err = a.store.Insert(r.Context(), res.table, record)
 	if err != nil {
@@ -151,6 +93,9 @@ func (a *api) update(r *http.Request, res *resource, id string, partial bool) (a
 	// The record that is not there is told before the faults of the request.
 	if _, err := a.store.Get(r.Context(), res.table, res.table.Key, key); err != nil {
 		return answer{}, res.writeError(err)
+	}
+	if res.shape != nil && !partial {
+		res.shape(object)
 	}
 	set, err := a.validate(r.Context(), res, object, partial)
 	if err != nil {

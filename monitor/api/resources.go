@@ -2,8 +2,7 @@ package api
 
 import (
 	"encoding/json"
-
-	"github.com/google/uuid"
+	"slices"
 
 	"github.com/epic-swf/testbed/monitor/store"
 )
@@ -18,16 +17,17 @@ var (
 	logLevels    = []string{"50", "40", "30", "20", "10", "0"}
 )
 
-// resources are the router viewsets that are served, in the contract's order.
+// resources are the router viewsets that are served.
 func resources() []*resource {
 	return []*resource{systemAgents(), subscribers(), logEntries(), definitions(), executions(),
-		runs(), stfFiles(), runStates(), stateEvents()}
+		runs(), stfFiles(), fastmonFiles(), tfSlices(), workers(), runStates(), stateEvents(),
+		stfWorkflows(), workflowStages(), workflowMessages()}
 }
 
 func systemAgents() *resource {
 	return &resource{path: "systemagents", model: "SystemAgent", label: "system agent",
 		table: store.Agents, access: accessViewset,
-		filters: []string{"instance_name", "namespace"},
+		filters: exact("instance_name", "namespace"),
 		fields: []field{
 			{name: "instance_name", required: true, max: 100},
 			{name: "agent_type", required: true, choices: agentTypes},
@@ -54,7 +54,7 @@ func subscribers() *resource {
 			{name: "description", nullable: true, blank: true},
 			{name: "is_active"},
 			{name: "delivery_type", choices: []string{"activemq", "sse"}},
-			{name: "client_ip", nullable: true, max: 45},
+			{name: "client_ip", nullable: true, isIP: true},
 			{name: "client_location", blank: true, max: 255},
 			{name: "connected_at", nullable: true}, {name: "disconnected_at", nullable: true},
 			{name: "last_activity", nullable: true},
@@ -66,7 +66,10 @@ func subscribers() *resource {
 func logEntries() *resource {
 	return &resource{path: "logs", model: "AppLog", label: "app log",
 		table: store.Logs, access: accessOpen,
-		filters: []string{"app_name", "instance_name"},
+		filters: slices.Concat(exact("app_name", "instance_name"), period("timestamp"), []filter{
+			{param: "level_min", column: "level", is: store.AtLeast},
+			{param: "search", column: "message", is: store.Contains},
+			{param: "execution_id", column: "extra_data", is: store.Contains, member: "execution_id"}}),
 		fields: []field{
 			{name: "app_name", required: true, max: 100},
 			{name: "instance_name", required: true, max: 100},
@@ -85,7 +88,7 @@ func logEntries() *resource {
 func definitions() *resource {
 	return &resource{path: "workflow-definitions", model: "WorkflowDefinition", label: "workflow definition",
 		table: store.Definitions, access: accessViewset,
-		filters: []string{"workflow_name", "version"},
+		filters: exact("workflow_name", "version"),
 		fields: []field{
 			{name: "workflow_name", required: true, max: 200},
 			{name: "version", required: true, max: 50},
@@ -99,7 +102,7 @@ func definitions() *resource {
 func executions() *resource {
 	return &resource{path: "workflow-executions", model: "WorkflowExecution", label: "workflow execution",
 		table: store.Executions, access: accessViewset, change: changeExecution, prepare: prepareExecution,
-		filters: []string{"status", "namespace", "executed_by"},
+		filters: append(exact("status", "namespace", "executed_by"), period("start_time")...),
 		fields: []field{
 			{name: "execution_id", required: true, max: 100},
 			{name: "namespace", nullable: true, blank: true, max: 100},
@@ -109,13 +112,13 @@ func executions() *resource {
 			{name: "start_time", required: true},
 			{name: "end_time", nullable: true},
 			{name: "executed_by", required: true, max: 100},
-			{name: "workflow_definition", required: true, ref: &reference{store.Definitions}},
+			{name: "workflow_definition", required: true, ref: &reference{store.Definitions, ""}},
 		}}
 }
 
 func runs() *resource {
 	return &resource{path: "runs", model: "Run", label: "run",
-		table: store.Runs, access: accessViewset, filters: []string{"run_number"},
+		table: store.Runs, access: accessViewset, filters: exact("run_number"),
 		fields: []field{
 			{name: "run_number", required: true},
 			{name: "start_time", required: true},
@@ -126,11 +129,12 @@ func runs() *resource {
 
 func stfFiles() *resource {
 	return &resource{path: "stf-files", model: "StfFile", label: "stf file",
-		table: store.STFFiles, access: accessViewset, list: listFiles,
-		filters: []string{"stf_filename", "status"},
-		prepare: func(_ *api, r store.Record) { r["file_id"] = uuid.NewString() },
+		table: store.STFFiles, access: accessViewset, paged: true, check: checkFileFilters, prepare: newKey,
+		filters: append(exact("stf_filename", "status"),
+			filter{param: "workflow_id", column: "workflow_id", uuid: true},
+			filter{param: "run_number", column: "run", is: store.In, of: &via{store.Runs, "run_number", "run_id"}}),
 		fields: []field{
-			{name: "run", required: true, ref: &reference{store.Runs}},
+			{name: "run", required: true, ref: &reference{store.Runs, ""}},
 			{name: "machine_state", max: 64},
 			{name: "stf_filename", required: true, max: 255},
 			{name: "file_size_bytes", nullable: true, wide: true},
@@ -148,7 +152,7 @@ func stfFiles() *resource {
 func runStates() *resource {
 	return &resource{path: "run-states", model: "RunState", label: "run state",
 		table: store.RunStates, access: accessViewset,
-		prepare: func(a *api, r store.Record) {
+		prepare: func(a *api, _ *store.Table, r store.Record) {
 			if r["state_changed_at"] == nil {
 				r["state_changed_at"] = a.now().UTC()
 			}
@@ -169,7 +173,7 @@ func runStates() *resource {
 func stateEvents() *resource {
 	return &resource{path: "system-state-events", model: "SystemStateEvent", label: "system state event",
 		table: store.StateEvents, access: accessViewset,
-		filters: []string{"run_number", "event_type", "state"},
+		filters: exact("run_number", "event_type", "state"),
 		fields: []field{
 			{name: "timestamp", required: true},
 			{name: "run_number", required: true},

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/epic-swf/testbed/monitor/store"
 )
 
@@ -64,15 +66,53 @@ func (a *api) resolve(ctx context.Context, f *field, raw json.RawMessage) (value
 		}
 		return nil, msgNull, nil
 	}
-	n, ok := wholeNumber(raw)
-	if !ok {
-		return nil, fmt.Sprintf("Incorrect type. Expected pk value, received %s.", typeName(raw)), nil
+	column, missing := f.ref.table.Key, "Invalid pk \"%.100s\" - object does not exist."
+	if f.ref.slug != "" {
+		column, missing = f.ref.slug, "Object with "+f.ref.slug+"=%.100s does not exist."
 	}
-	_, err = a.store.Get(ctx, f.ref.table, f.ref.table.Key, n.value)
-	if n.tooHigh || n.tooLow || errors.Is(err, store.ErrNotFound) {
-		return nil, fmt.Sprintf("Invalid pk \"%.100s\" - object does not exist.", strings.TrimSpace(scalarText(raw))), nil
+	text := strings.TrimSpace(scalarText(raw))
+	value, message = f.ref.parse(column, raw)
+	switch {
+	case message != "":
+		return nil, message, nil
+	case value == nil: // no record can have it
+		return nil, fmt.Sprintf(missing, text), nil
 	}
-	return n.value, "", err
+	_, err = a.store.Get(ctx, f.ref.table, column, value)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, fmt.Sprintf(missing, text), nil
+	}
+	return value, "", err
+}
+
+// parse reads what a reference may be; nil is one that cannot exist.
+func (ref *reference) parse(column string, raw json.RawMessage) (value any, message string) {
+	c, _ := ref.table.Column(column)
+	if c.Kind == store.Int {
+		n, ok := wholeNumber(raw)
+		switch {
+		case !ok:
+			return nil, fmt.Sprintf("Incorrect type. Expected pk value, received %s.", typeName(raw))
+		case n.tooHigh || n.tooLow:
+			return nil, ""
+		}
+		return n.value, ""
+	}
+	text := scalarText(raw)
+	if ref.slug != "" {
+		switch kind := typeName(raw); {
+		case kind != "str" && kind != "int" && kind != "float":
+			return nil, "Invalid value."
+		case strings.ContainsRune(text, 0):
+			return nil, ""
+		}
+		return text, ""
+	}
+	id, err := uuid.Parse(text)
+	if err != nil {
+		return nil, fmt.Sprintf("“%.100s” is not a valid UUID.", text)
+	}
+	return id.String(), ""
 }
 
 // conflict is the contract's text for a value that is there already.

@@ -11,13 +11,6 @@ const (
 	maxBytes = 4 << 20
 )
 
-// Query selects records.
-type Query struct {
-	Equal  map[string]any // column: value, all of them; a nil value means NULL
-	Limit  int            // 0 or above MaxRows: MaxRows
-	Offset int
-}
-
 // Page is a part of a list. More says that records follow which the bounds cut
 // off.
 type Page struct {
@@ -25,9 +18,10 @@ type Page struct {
 	More    bool
 }
 
-// List returns records in the table's order, newest first, within the bounds.
+// List returns records in the table's order, mostly newest first, within the
+// bounds.
 func (s *Store) List(ctx context.Context, t *Table, q Query) (Page, error) {
-	where, args, err := whereSQL(t, q.Equal)
+	where, args, err := whereSQL(t, q, nil)
 	if err != nil {
 		return Page{}, err
 	}
@@ -35,8 +29,12 @@ func (s *Store) List(ctx context.Context, t *Table, q Query) (Page, error) {
 	if limit <= 0 || limit > MaxRows {
 		limit = MaxRows
 	}
+	order := t.Order
+	if q.Oldest {
+		order = backwards(order)
+	}
 	query := fmt.Sprintf("SELECT %s FROM %s%s ORDER BY %s LIMIT %d OFFSET %d",
-		columnsSQL(t), t.Name, where, t.Order, limit+1, max(0, q.Offset))
+		columnsSQL(t), t.Name, where, order, limit+1, max(0, q.Offset))
 	rows, err := s.read.QueryContext(ctx, query, args...)
 	if err != nil {
 		return Page{}, fmt.Errorf("store: list %s: %w", t.Name, err)
@@ -61,9 +59,9 @@ func (s *Store) List(ctx context.Context, t *Table, q Query) (Page, error) {
 	return page, nil
 }
 
-// Count returns how many records have these values.
-func (s *Store) Count(ctx context.Context, t *Table, equal map[string]any) (int64, error) {
-	where, args, err := whereSQL(t, equal)
+// Count returns how many records q selects, whatever its bounds.
+func (s *Store) Count(ctx context.Context, t *Table, q Query) (int64, error) {
+	where, args, err := whereSQL(t, q, nil)
 	if err != nil {
 		return 0, err
 	}

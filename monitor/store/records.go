@@ -36,7 +36,7 @@ func (s *Store) Get(ctx context.Context, t *Table, column string, value any) (Re
 }
 
 func get(ctx context.Context, q querier, t *Table, column string, value any) (Record, error) {
-	where, args, err := whereSQL(t, map[string]any{column: value})
+	where, args, err := whereSQL(t, Query{Equal: map[string]any{column: value}}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (s *Store) set(ctx context.Context, q querier, t *Table, current, set Recor
 // Delete removes the record with that key and what depends on it. Error:
 // ErrNotFound.
 func (s *Store) Delete(ctx context.Context, t *Table, key any) error {
-	where, args, err := whereSQL(t, map[string]any{t.Key: key})
+	where, args, err := whereSQL(t, Query{Equal: map[string]any{t.Key: key}}, nil)
 	if err != nil {
 		return err
 	}

@@ -51,26 +51,6 @@ func updateSQL(t *Table, key any, set Record) (string, []any, error) {
 		strings.Join(names, ", "), t.Key, len(args)+1, columnsSQL(t)), append(args, key), nil
 }
 
-func whereSQL(t *Table, equal map[string]any) (string, []any, error) {
-	if len(equal) == 0 {
-		return "", nil, nil
-	}
-	names, values, err := bind(t, equal)
-	if err != nil {
-		return "", nil, err
-	}
-	var args []any
-	for i, name := range names {
-		if values[i] == nil {
-			names[i] = name + " IS NULL"
-			continue
-		}
-		args = append(args, values[i])
-		names[i] = fmt.Sprintf("%s = $%d", name, len(args))
-	}
-	return " WHERE " + strings.Join(names, " AND "), args, nil
-}
-
 // bind returns the columns of r in the table's order and their stored values.
 func bind(t *Table, r map[string]any) (names []string, args []any, err error) {
 	for _, c := range t.Columns {

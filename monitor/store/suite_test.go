@@ -237,7 +237,7 @@ func testList(t *testing.T, open func(func() time.Time) *store.Store) {
 			t.Errorf("%+v: %v %v %v", c.query, got, page.More, err)
 		}
 	}
-	if n, err := s.Count(t.Context(), store.Runs, map[string]any{"run_conditions": nil}); n != 3 || err != nil {
+	if n, err := s.Count(t.Context(), store.Runs, store.Query{Equal: map[string]any{"run_conditions": nil}}); n != 3 || err != nil {
 		t.Errorf("count %d, %v", n, err)
 	}
 	if _, err := s.List(t.Context(), store.Runs, store.Query{Equal: map[string]any{"1=1 --": "x"}}); err == nil {

@@ -56,6 +56,52 @@ var (
 	// Namespaces are the isolation labels and who made them.
 	Namespaces = keyed("namespaces", "name", "created_at DESC, name",
 		"name", "owner", "description", "metadata:json", "created_at:time", "updated_at:time")
+
+	// FastMonFiles are samples of time frames taken from STF files.
+	FastMonFiles = keyed("fastmon_files", "tf_file_id", "created_at DESC, tf_file_id DESC",
+		"tf_file_id", "stf_file", "tf_filename", "file_size_bytes:int", "checksum", "status",
+		"metadata:json", "created_at:time", "updated_at:time", "tf_count:int", "tf_first:int", "tf_last:int")
+
+	// TFSlices are parts of samples, each the work of one worker. Those not
+	// completed come first, oldest first: the Python agent books a result on the
+	// first slice of a run and number that it is given.
+	TFSlices = table("tf_slices", "id", "(completed_at IS NOT NULL), id",
+		"id:int", "fastmon_file", "slice_id:int", "tf_first:int", "tf_last:int", "tf_count:int",
+		"run_number:int", "status", "retries:int", "metadata:json", "created_at:time",
+		"updated_at:time", "assigned_worker", "assigned_at:time", "completed_at:time")
+
+	// Workers are what processes slices.
+	Workers = keyed("workers", "worker_id", "started_at DESC, worker_id DESC",
+		"worker_id", "run_number:int", "panda_job", "location", "status", "current_slice_id:int",
+		"tf_filename", "slices_completed:int", "last_heartbeat:time", "started_at:time",
+		"ended_at:time", "metadata:json")
+
+	// STFWorkflows are the ways of STF files through the agents.
+	STFWorkflows = keyed("stf_workflows", "workflow_id", "generated_time DESC, workflow_id DESC",
+		"workflow_id", "filename", "file_id", "daq_state", "daq_substate", "generated_time:time",
+		"stf_start_time:time", "stf_end_time:time", "current_status", "current_agent",
+		"completed_at:time", "failed_at:time", "failure_reason", "stf_metadata:json",
+		"created_at:time", "updated_at:time")
+
+	// Stages are what one agent did on the way of one STF file.
+	Stages = keyed("workflow_stages", "stage_id", "workflow, created_at, stage_id",
+		"stage_id", "agent_name", "agent_type", "status", "received_at:time", "started_at:time",
+		"completed_at:time", "failed_at:time", "processing_time_seconds:float", "failure_reason",
+		"input_message:json", "output_message:json", "stage_metadata:json", "created_at:time",
+		"updated_at:time", "workflow")
+
+	// Messages are those of the bus, and those that agents post.
+	Messages = keyed("workflow_messages", "message_id", "sent_at DESC, message_id DESC",
+		"message_id", "message_type", "request_id:int", "sender_agent", "sender_type",
+		"recipient_agent", "recipient_type", "namespace", "execution_id", "run_id",
+		"message_content:json", "message_metadata:json", "sent_at:time", "delivered_at:time",
+		"acknowledged_at:time", "is_successful:bool", "error_message", "queue_name",
+		"correlation_id", "workflow", "stage")
+
+	// AIMemory is what people and their assistants said to each other.
+	AIMemory = table("ai_memory", "id", "id DESC",
+		"id:int", "username", "session_id", "role", "content", "created_at:time", "namespace",
+		"project_path")
 )
 
 // table declares a table whose integer key the database gives.
