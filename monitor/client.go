@@ -77,7 +77,8 @@ type call struct {
 	method, path string
 	query        url.Values
 	body, out    any
-	log          bool // to the address for logs, without the token
+	log          bool         // to the address for logs, without the token
+	header       *http.Header // nil: the answer's header is not wanted
 }
 
 func (c *Client) do(ctx context.Context, k call) error {
@@ -100,6 +101,9 @@ func (c *Client) do(ctx context.Context, k call) error {
 		return c.unavailable(fmt.Errorf("its answer is longer than %d bytes", maxResponse))
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
 		return newStatusError(k, resp, body)
+	}
+	if k.header != nil {
+		*k.header = resp.Header
 	}
 	if k.out == nil {
 		return nil
@@ -172,6 +176,10 @@ func list[T any](ctx context.Context, c *Client, path string, query url.Values) 
 	if err := c.do(ctx, call{method: http.MethodGet, path: path, query: query, out: &raw}); err != nil {
 		return nil, err
 	}
+	return decodeList[T](c, path, raw)
+}
+
+func decodeList[T any](c *Client, path string, raw json.RawMessage) ([]T, error) {
 	var items []T
 	err := json.Unmarshal(raw, &items)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/epic-swf/testbed/swf"
 )
@@ -65,13 +66,18 @@ func (c *Client) Execution(ctx context.Context, id string) (*swf.Execution, erro
 	return &out, nil
 }
 
-// Filter selects executions; "" selects all.
-type Filter struct{ Status, Namespace, ExecutedBy string }
+// Filter selects executions; zero values select all. Since and Before are about
+// the start; the Django monitor ignores them.
+type Filter struct {
+	Status, Namespace, ExecutedBy string
+
+	Since, Before time.Time
+}
 
 // Executions returns executions, newest first.
 func (c *Client) Executions(ctx context.Context, f Filter) ([]swf.Execution, error) {
 	return list[swf.Execution](ctx, c, "workflow-executions/",
-		filter("status", f.Status, "namespace", f.Namespace, "executed_by", f.ExecutedBy))
+		filter("status", f.Status, "namespace", f.Namespace, "executed_by", f.ExecutedBy, "since", stampOr(f.Since), "before", stampOr(f.Before)))
 }
 
 // objectOr is raw, or {} where the contract wants an object and there is none.
