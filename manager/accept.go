@@ -193,7 +193,9 @@ func (m *Manager) admit(cmd *control.Command) *control.Reply {
 		r := control.Refusal(cmd.ID, err)
 		return &r
 	}
-	if !barrier.IsZero() && !cmd.IssuedAt.After(barrier) {
+	// One from farther ahead than a command may come from was issued before the
+	// clock was set back, and so were the copies that it is there to hold.
+	if !cmd.IssuedAt.After(barrier) && !barrier.After(now.Add(control.MaxSkew)) {
 		return refused(swf.CodeSuperseded, fmt.Sprintf("a stop issued at %s came after this command (%s)", stamp(barrier), stamp(cmd.IssuedAt)),
 			"if it is still wanted, send a new command")
 	}

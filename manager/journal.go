@@ -1,13 +1,15 @@
 package manager
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"sort"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,13 +42,6 @@ type record struct {
 	AcceptedAt time.Time       `json:"accepted_at"`
 	DoneAt     time.Time       `json:"done_at,omitzero"`
 }
-
-// Retention of outcomes (promise P1).
-const (
-	keepOutcomes = 7 * 24 * time.Hour
-	keepIDs      = 100_000
-	evictAfter   = 5 * time.Second // behind expires_at, before which no id goes
-)
 
 var (
 	bucketCommands = []byte("commands")
@@ -96,7 +91,7 @@ func (j *journal) open() error {
 	}
 	j.db = db
 	return db.Update(func(tx *bolt.Tx) error {
-		for err := range tx.Check() {
+		if err := check(tx); err != nil {
 			return err
 		}
 		commands, err := tx.CreateBucketIfNotExists(bucketCommands)
@@ -109,11 +104,37 @@ func (j *journal) open() error {
 		}
 		j.count = commands.Stats().KeyN
 		if b := meta.Get(keyCreated); b != nil {
-			return j.created.UnmarshalText(b)
+			if err := j.created.UnmarshalText(b); err != nil || !j.created.After(time.Now()) {
+				return err
+			}
 		}
-		j.created = time.Now()
+		j.created = time.Now() // it is new, or the clock was ahead when it was made
 		return putTime(meta, keyCreated, j.created)
 	})
+}
+
+// check reads everything here, where a fault is a panic, before bbolt's own
+// check reads it on a goroutine where it would end the process.
+func check(tx *bolt.Tx) error {
+	err := tx.ForEach(func(_ []byte, b *bolt.Bucket) error {
+		return b.ForEach(func(k, v []byte) error {
+			if !bytes.Equal(b.Get(k), v) { // the way to a key reads those of the branches
+				return fmt.Errorf("key %q is not where it should be", k)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	found := 0
+	for damage := range tx.Check() { // to its end, so that its goroutine ends, but not to four billion
+		err = cmp.Or(err, damage)
+		if found++; found == 1000 {
+			break
+		}
+	}
+	return err
 }
 
 // serve runs the work in one goroutine whose faults are panics.
@@ -136,7 +157,9 @@ func (j *journal) do(f func() error) (err error) {
 	j.work <- func() {
 		defer func() {
 			if p := recover(); p != nil {
-				result <- fmt.Errorf("the journal is damaged: %v", p)
+				err := fmt.Errorf("the journal is damaged: %v", p)
+				j.seal(err)
+				result <- err
 			}
 		}()
 		result <- f()
@@ -215,9 +238,10 @@ func (j *journal) Put(r *record) error {
 	if err != nil {
 		return err
 	}
-	return j.update(func(commands, meta *bolt.Bucket) error {
+	fresh := 0
+	err = j.update(func(commands, meta *bolt.Bucket) error {
 		if commands.Get([]byte(r.Command.ID)) == nil {
-			j.addCount(1)
+			fresh = 1
 		}
 		if isBarrier(r.Command.Verb) && r.Phase != phaseDone {
 			if err := raiseTime(meta, keyBarrier, r.Command.IssuedAt); err != nil {
@@ -226,6 +250,10 @@ func (j *journal) Put(r *record) error {
 		}
 		return commands.Put([]byte(r.Command.ID), b)
 	})
+	if err == nil {
+		j.addCount(fresh)
+	}
+	return err
 }
 
 // Modify changes the record of a known id in one transaction and returns what
@@ -279,63 +307,8 @@ func (j *journal) Unfinished() ([]*record, error) {
 			return nil
 		})
 	})
-	sort.Slice(open, func(a, b int) bool { return open[a].AcceptedAt.Before(open[b].AcceptedAt) })
+	slices.SortFunc(open, func(a, b *record) int { return a.AcceptedAt.Compare(b.AcceptedAt) })
 	return open, err
-}
-
-// Full reports whether no further id can be taken.
-func (j *journal) Full() bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.count >= keepIDs
-}
-
-func (j *journal) addCount(n int) {
-	j.mu.Lock()
-	j.count += n
-	j.mu.Unlock()
-}
-
-// Sweep forgets outcomes that are past their retention and, when there are
-// too many ids, the oldest ones that no late copy can match any more.
-func (j *journal) Sweep(now time.Time, keep time.Duration) error {
-	return j.update(func(commands, _ *bolt.Bucket) error {
-		type old struct {
-			key  string
-			done time.Time
-		}
-		var candidates []old
-		drop := func(key string) error {
-			j.addCount(-1)
-			return commands.Delete([]byte(key))
-		}
-		err := commands.ForEach(func(k, b []byte) error {
-			var r record
-			if err := json.Unmarshal(b, &r); err != nil {
-				return err
-			}
-			if r.Phase == phaseDone && now.After(r.Command.ExpiresAt.Add(evictAfter)) {
-				candidates = append(candidates, old{string(k), r.DoneAt})
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		sort.Slice(candidates, func(a, b int) bool { return candidates[a].done.Before(candidates[b].done) })
-		for _, c := range candidates {
-			j.mu.Lock()
-			crowded := j.count > keepIDs*9/10
-			j.mu.Unlock()
-			if !crowded && now.Sub(c.done) < keep {
-				break
-			}
-			if err := drop(c.key); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }
 
 func isBarrier(v control.Verb) bool { return v == control.StopTestbed || v == control.Restart }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	bolt "go.etcd.io/bbolt"
+
 	"github.com/epic-swf/testbed/control"
 	"github.com/epic-swf/testbed/swf"
 )
@@ -62,6 +64,24 @@ func TestJournalSurvivesReopening(t *testing.T) {
 	}
 }
 
+// scribble writes over four bytes in each page of that kind.
+func scribble(kind func(page []byte) bool, at int, with byte) func(path string) error {
+	return func(path string) error {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for page := 2 * os.Getpagesize(); page < len(b); page += os.Getpagesize() {
+			if kind(b[page:]) {
+				for i := range 4 {
+					b[page+at+i] = with
+				}
+			}
+		}
+		return os.WriteFile(path, b, 0o600)
+	}
+}
+
 func TestDamagedJournalIsSealed(t *testing.T) {
 	for name, damage := range map[string]func(path string) error{
 		"rubbish":   func(path string) error { return os.WriteFile(path, []byte("not a database, surely"), 0o600) },
@@ -75,6 +95,9 @@ func TestDamagedJournalIsSealed(t *testing.T) {
 			_, err = f.WriteAt(make([]byte, 16<<10), 0)
 			return err
 		},
+		// Inside bbolt's own check the next two would be the end of the process.
+		"a child page far outside": scribble(func(page []byte) bool { return page[8] == 1 }, 16+8, 0xd1),
+		"a key far outside":        scribble(func(page []byte) bool { return page[8] == 2 }, 16+4, 0x7f),
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "journal.db")
@@ -153,4 +176,58 @@ func TestLockNamesItsHolder(t *testing.T) {
 		t.Fatalf("after the holder left: %v", err)
 	}
 	_ = l.Unlock()
+}
+
+// A panic of the database seals the journal: nothing that follows can be
+// trusted. The one goroutine goes on.
+func TestPanicSealsTheJournal(t *testing.T) {
+	j := openJournal(filepath.Join(t.TempDir(), "journal.db"))
+	defer j.Close()
+	if err := j.view(func(_, _ *bolt.Bucket) error { panic("page 7 is already freed") }); err == nil {
+		t.Error("a panic is no error")
+	}
+	if err := j.Put(rec("a", control.StartTestbed, phaseAccepted)); !swf.IsCode(err, swf.CodeJournalSealed) {
+		t.Errorf("a damaged journal takes a record: %v", err)
+	}
+}
+
+func TestCountIsOfWhatWasWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal.db")
+	j := openJournal(path)
+	defer func() { j.Close() }()
+	long := rec(strings.Repeat("x", bolt.MaxKeySize+1), control.StartTestbed, phaseAccepted)
+	for range 3 {
+		if err := j.Put(long); err == nil {
+			t.Fatal("an id that is too long was written")
+		}
+	}
+	for _, id := range []string{"a", "b", "a"} {
+		if err := j.Put(rec(id, control.StartTestbed, phaseAccepted)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if j.count != 2 {
+		t.Errorf("%d ids counted, want 2", j.count)
+	}
+	j.Close()
+	if j = openJournal(path); j.count != 2 {
+		t.Errorf("%d ids counted after opening, want 2", j.count)
+	}
+}
+
+// A journal that was made, or a stop that was issued, while the clock was
+// ahead does not refuse everything once the clock is right.
+func TestClockThatWasAhead(t *testing.T) {
+	b := newBench(t)
+	b.left()
+	j := openJournal(b.paths.Journal())
+	ahead := time.Now().Add(time.Hour)
+	if err := j.update(func(_, meta *bolt.Bucket) error {
+		return errors.Join(putTime(meta, keyCreated, ahead), putTime(meta, keyBarrier, ahead))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	j.Close()
+	b.manager()
+	b.want(b.ask(control.Command{Verb: control.StartTestbed}), control.Succeeded, "")
 }

@@ -124,8 +124,8 @@ func (m *Manager) lookupUnknown(id string, pending control.Reply) control.Reply 
 	if time.Since(issued) < control.TTL {
 		return pending
 	}
-	if rec, err := m.journal.Get(id); err != nil || rec != nil {
-		return unknown // somebody else's
+	if rec, err := m.journal.Get(id); err != nil || rec != nil || m.journal.Full() {
+		return unknown // somebody else's, or no room to write it down
 	}
 	now := time.Now()
 	c := control.Command{ID: id, IssuedAt: issued, ExpiresAt: issued.Add(control.TTL)}

@@ -168,7 +168,7 @@ func (m *Manager) work(ctx context.Context, serveLocal func(context.Context)) er
 		Bus: m.bus, Key: m.o.Testbed.RunnerKey, Queue: swf.WorkflowQueue, Source: "agent-manager", Log: m.log})}
 
 	var bus, execs, words sync.WaitGroup
-	err := m.recover(run) // before a door is open: what comes in later is not an earlier manager's
+	m.recover(run) // before a door is open: what comes in later is not an earlier manager's
 	bus.Go(func() { _ = m.bus.Run(busCtx) })
 	execs.Go(func() { m.exec.Run(run) })
 	speak, silence := context.WithCancel(busCtx)
@@ -178,10 +178,7 @@ func (m *Manager) work(ctx context.Context, serveLocal func(context.Context)) er
 	m.side.Go(func() { serveLocal(run) })
 	m.side.Go(func() { m.housekeeping(run) })
 
-	var subs []*amq.Subscription
-	if err == nil {
-		subs, err = m.join(run)
-	}
+	subs, err := m.join(run)
 	if err == nil {
 		<-run.Done()
 		err = context.Cause(run)
@@ -241,12 +238,13 @@ func (m *Manager) join(ctx context.Context) ([]*amq.Subscription, error) {
 	return subs, nil
 }
 
-// housekeeping forgets what is past its retention.
+// housekeeping forgets what is past its retention, every ten minutes, and
+// every minute while the journal is crowded.
 func (m *Manager) housekeeping(ctx context.Context) {
-	tick := time.NewTicker(10 * time.Minute)
+	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
-	for {
-		if m.journal.Sealed() == nil {
+	for minute := 0; ; minute++ {
+		if m.journal.Sealed() == nil && (minute%10 == 0 || m.journal.Crowded()) {
 			if err := m.journal.Sweep(time.Now(), m.o.KeepOutcomes); err != nil {
 				m.log.Error("journal sweep", "err", err)
 			}

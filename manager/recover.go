@@ -14,13 +14,15 @@ import (
 // 4c.1). It is called before anything can come in: a command of this manager
 // must not be taken for an earlier one's, nor a later stop run before an
 // earlier start. None of it waits for the broker.
-func (m *Manager) recover(ctx context.Context) error {
+func (m *Manager) recover(ctx context.Context) {
 	if m.journal.Sealed() != nil {
-		return nil
+		return
 	}
 	open, err := m.journal.Unfinished()
 	if err != nil {
-		return err
+		m.journal.seal(err)
+		m.log.Error("the journal is sealed: it cannot be read", "err", err)
+		return
 	}
 	// A runner that is not there left its executions to us; one that is ends
 	// those of its predecessor itself.
@@ -31,7 +33,6 @@ func (m *Manager) recover(ctx context.Context) error {
 		m.log.Info("found a command without an outcome", "command", rec.Command.Verb, "command_id", rec.Command.ID, "phase", rec.Phase)
 		m.resume(rec)
 	}
-	return nil
 }
 
 func (m *Manager) resume(rec *record) {
