@@ -92,7 +92,7 @@ func (s *Server) describe(t tools.Tool) mcp.Tool {
 	d.RawOutputSchema = t.Output
 	looks, ends, no := t.Effect == tools.Looks, t.Effect == tools.Ends, false
 	idempotent := looks || ends
-	d.Annotations = mcp.ToolAnnotation{Title: t.Title, ReadOnlyHint: &looks, DestructiveHint: &ends, IdempotentHint: &idempotent, OpenWorldHint: &no}
+	d.Annotations = mcp.ToolAnnotation{ReadOnlyHint: &looks, DestructiveHint: &ends, IdempotentHint: &idempotent, OpenWorldHint: &no}
 	return d
 }
 

@@ -53,7 +53,7 @@ func listed(t *testing.T, o Options) (json.RawMessage, map[string]json.RawMessag
 
 func TestListOfToolsIsGolden(t *testing.T) {
 	_, list := listed(t, Options{})
-	if len(list) != 6 {
+	if len(list) != 12 {
 		t.Errorf("%d tools", len(list))
 	}
 	for name, raw := range list {
@@ -97,6 +97,9 @@ func TestHintsFollowFromTheEffect(t *testing.T) {
 		"check_agent_manager": "true false true false", "get_testbed_status": "true false true false",
 		"start_user_testbed": "false false false false", "start_workflow": "false false false false",
 		"stop_user_testbed": "false true true false", "stop_workflow": "false true true false",
+	}
+	for _, name := range []string{"list_agents", "list_workflow_executions", "get_workflow_execution", "list_logs", "list_messages", "get_agent_log"} {
+		want[name] = "true false true false"
 	}
 	for name, raw := range list {
 		var tl struct {

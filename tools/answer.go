@@ -20,10 +20,10 @@ const nextPollMS = 2000
 // those of the Python tools (contract 6.1), but error is an object; outcome,
 // command_id and next_poll_ms are ours.
 type Answer struct {
-	Success      bool            `json:"success" doc:"true only if it was seen to have worked"`
+	Success      bool            `json:"success"`
 	Outcome      control.Outcome `json:"outcome" doc:"pending: not finished, poll get_testbed_status"`
 	Username     string          `json:"username"`
-	CommandID    string          `json:"command_id,omitempty" doc:"what get_testbed_status takes"`
+	CommandID    string          `json:"command_id,omitempty"`
 	Message      string          `json:"message,omitempty"`
 	Error        *swf.Error      `json:"error,omitempty"`
 	Note         string          `json:"note,omitempty"`

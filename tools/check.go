@@ -30,8 +30,8 @@ type CheckOut struct {
 	ControlQueue       string       `json:"control_queue"`
 	AgentsRunning      *bool        `json:"agents_running"`
 	SupervisordHealthy *bool        `json:"supervisord_healthy"`
-	Manager            Manager      `json:"manager"`
-	Monitor            MonitorState `json:"monitor"`
+	Manager            Manager      `json:"manager" schema:"brief"`
+	Monitor            MonitorState `json:"monitor" schema:"brief"`
 	HowToStart         string       `json:"how_to_start,omitempty"`
 	Error              *swf.Error   `json:"error,omitempty"`
 	Note               string       `json:"note,omitempty"`

@@ -23,6 +23,7 @@ type manager struct {
 	status *control.Reply
 	of     func(id string) *control.Reply
 	act    func(cmd control.Command, progress func(control.Reply)) *control.Reply
+	log    func(program string) *control.Reply
 	broken error // the broker is down
 
 	mu   sync.Mutex
@@ -62,6 +63,8 @@ func (m *manager) Ask(ctx context.Context, cmd control.Command, progress func(co
 		if of := m.of(cmd.Of.CommandID); of != nil {
 			r = &control.Reply{Outcome: control.Succeeded, Of: of, Pong: m.pong}
 		}
+	case cmd.Of != nil && cmd.Of.Log != "" && m.log != nil:
+		r = m.log(cmd.Of.Log)
 	case cmd.Of == nil:
 		r = m.status
 	}
@@ -89,6 +92,8 @@ func always(r control.Reply) func(control.Command, func(control.Reply)) *control
 type records struct {
 	agents     []swf.Agent
 	executions []swf.Execution
+	logs       []swf.LogEntry
+	messages   []Message
 	silent     bool
 	err        error
 }
@@ -143,6 +148,40 @@ func (m *records) Executions(ctx context.Context, f monitor.Filter) ([]swf.Execu
 		}
 	}
 	return list, nil
+}
+
+// Logs pages like a monitor of ours: latest first, filters that it knows.
+func (m *records) Logs(ctx context.Context, q LogQuery) ([]swf.LogEntry, error) {
+	if err := m.wait(ctx); err != nil {
+		return nil, err
+	}
+	var list []swf.LogEntry
+	for _, e := range m.logs {
+		if (q.Instance == "" || e.InstanceName == q.Instance) && e.Level >= q.MinLevel && !e.Timestamp.Before(q.Since) &&
+			(q.ExecutionID == "" || extraOf(&e).ExecutionID == q.ExecutionID) {
+			list = append(list, e)
+		}
+	}
+	return page(list, q.Limit, q.Offset), nil
+}
+
+func (m *records) Messages(ctx context.Context, q MessageQuery) ([]Message, error) {
+	if err := m.wait(ctx); err != nil {
+		return nil, err
+	}
+	var list []Message
+	for _, e := range m.messages {
+		if (q.Namespace == "" || e.Namespace == q.Namespace) && (q.ExecutionID == "" || e.ExecutionID == q.ExecutionID) &&
+			(q.Sender == "" || e.Sender == q.Sender) && (q.Type == "" || e.Type == q.Type) && !e.SentAt.Before(q.Since) {
+			list = append(list, e)
+		}
+	}
+	return page(list, q.Limit, q.Offset), nil
+}
+
+func page[T any](list []T, limit, offset int) []T {
+	list = list[min(offset, len(list)):]
+	return list[:min(limit, len(list))]
 }
 
 var (

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/epic-swf/testbed/swf"
 )
@@ -15,13 +16,15 @@ import (
 //
 //	Username string `json:"username" kind:"username" doc:"whose testbed"`
 //
-// kind names a closed pattern of swf, min and max bound numbers, required is
-// for arguments without which there is nothing to do. Fields are string,
-// *bool, *int, *float64 or bool.
+// kind names a closed pattern of swf, enum the only values of a string, min
+// and max bound numbers, max also the length of a string, required is for
+// arguments without which there is nothing to do. Fields are string, *bool,
+// *int, *float64 or bool.
 type param struct {
 	name     string
 	doc      string
 	kind     swf.Kind
+	enum     []string
 	typ      string // JSON type
 	min, max *float64
 	required bool
@@ -38,6 +41,7 @@ func params(in reflect.Type) []param {
 			name:     f.Tag.Get("json"),
 			doc:      f.Tag.Get("doc"),
 			kind:     swf.Kind(f.Tag.Get("kind")),
+			enum:     choices(f.Tag.Get("enum")),
 			typ:      argumentType(f.Type),
 			min:      bound(f.Tag.Get("min")),
 			max:      bound(f.Tag.Get("max")),
@@ -46,6 +50,13 @@ func params(in reflect.Type) []param {
 		})
 	}
 	return list
+}
+
+func choices(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return strings.Split(s, ",")
 }
 
 func argumentType(t reflect.Type) string {
@@ -124,6 +135,9 @@ func (p *param) set(field reflect.Value, v any) *swf.Error {
 		if s == "" && !p.required {
 			return nil // models send empty strings for what they leave out
 		}
+		if (p.enum != nil && !slices.Contains(p.enum, s)) || (p.max != nil && utf8.RuneCountInString(s) > int(*p.max)) {
+			return p.wrong(v)
+		}
 		if p.kind != "" {
 			if err := swf.CheckName(p.kind, s); err != nil {
 				return swf.E(swf.CodeInvalidArgument, fmt.Sprintf("%s %s is not a valid name", p.name, quote(s)), p.expects())
@@ -161,7 +175,12 @@ func (p *param) expects() string {
 	if p.kind != "" {
 		s += " that matches " + swf.Pattern(p.kind)
 	}
-	if p.min != nil && p.max != nil {
+	switch {
+	case p.enum != nil:
+		s = p.name + " is one of " + strings.Join(p.enum, ", ")
+	case p.typ == "string" && p.max != nil:
+		s += fmt.Sprintf(" of at most %s characters", number(*p.max))
+	case p.min != nil && p.max != nil:
 		s += fmt.Sprintf(" from %s to %s", number(*p.min), number(*p.max))
 	}
 	return s

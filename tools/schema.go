@@ -54,10 +54,17 @@ func inputSchema(list []param) json.RawMessage {
 		if p.kind != "" {
 			s = append(s, member{"pattern", swf.Pattern(p.kind)})
 		}
+		if p.enum != nil {
+			s = append(s, member{"enum", p.enum})
+		}
 		if p.min != nil {
 			s = append(s, member{"minimum", *p.min})
 		}
-		if p.max != nil {
+		switch {
+		case p.max == nil:
+		case p.typ == "string":
+			s = append(s, member{"maxLength", *p.max})
+		default:
 			s = append(s, member{"maximum", *p.max})
 		}
 		properties = append(properties, member{p.name, s})
@@ -68,10 +75,12 @@ func inputSchema(list []param) json.RawMessage {
 	return closed(properties, required)
 }
 
-// outputSchema describes an answer by its Go type. Fields without omitempty
-// are required; a pointer, slice or map without it may be null, which means
-// that it is not known.
-func outputSchema(t reflect.Type) json.RawMessage { return encode(typeSchema(t)) }
+// outputSchema describes an answer by its Go type: closed, with fields without
+// omitempty required; a pointer, slice or map without it may be null, which
+// means that it is not known. What is inside is described without the same
+// rigour, and not at all where a field is tagged schema:"brief": definitions
+// are paid for in every conversation. Tests hold answers against exact.
+func outputSchema(t reflect.Type) json.RawMessage { return encode(sketch.structure(t, true)) }
 
 func closed(properties object, required []string) json.RawMessage {
 	return encode(closedObject(properties, required))
@@ -100,17 +109,28 @@ var enums = map[reflect.Type][]string{
 		string(swf.TestbedStopping), string(swf.TestbedPartial), string(swf.TestbedUnknown)},
 }
 
-func typeSchema(t reflect.Type) object {
+// detail is how much a schema says.
+type detail int
+
+const (
+	sketch detail = iota // for clients
+	exact                // for tests
+)
+
+func (d detail) of(t reflect.Type) object {
 	if values, ok := enums[t]; ok {
 		return object{{"type", "string"}, {"enum", values}}
 	}
 	switch t {
 	case reflect.TypeFor[time.Time](), reflect.TypeFor[swf.Timestamp]():
+		if d == sketch {
+			return object{{"type", "string"}}
+		}
 		return object{{"type", "string"}, {"format", "date-time"}}
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
-		return typeSchema(t.Elem())
+		return d.of(t.Elem())
 	case reflect.String:
 		return object{{"type", "string"}}
 	case reflect.Bool:
@@ -120,23 +140,42 @@ func typeSchema(t reflect.Type) object {
 	case reflect.Float64:
 		return object{{"type", "number"}}
 	case reflect.Slice:
-		return object{{"type", "array"}, {"items", typeSchema(t.Elem())}}
+		return object{{"type", "array"}, {"items", d.of(t.Elem())}}
 	case reflect.Map:
 		return object{{"type", "object"}}
 	case reflect.Struct:
-		properties, required := fields(t)
-		return closedObject(properties, required)
+		return d.structure(t, d == exact)
 	}
 	panic("tools: no schema for Go type " + t.String())
 }
 
+// structure is the schema of a struct, closed or only named.
+func (d detail) structure(t reflect.Type, closed bool) object {
+	properties, required := d.fields(t)
+	if closed {
+		return closedObject(properties, required)
+	}
+	return object{{"type", "object"}, {"properties", properties}}
+}
+
+// brief says no more than object or list of objects.
+func brief(t reflect.Type) object {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() == reflect.Slice {
+		return object{{"type", "array"}, {"items", object{{"type", "object"}}}}
+	}
+	return object{{"type", "object"}}
+}
+
 // fields lists a struct's members as encoding/json writes them, embedded
 // structs included.
-func fields(t reflect.Type) (properties object, required []string) {
+func (d detail) fields(t reflect.Type) (properties object, required []string) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		if f.Anonymous {
-			p, r := fields(f.Type)
+			p, r := d.fields(f.Type)
 			properties, required = append(properties, p...), append(required, r...)
 			continue
 		}
@@ -145,7 +184,12 @@ func fields(t reflect.Type) (properties object, required []string) {
 			continue
 		}
 		optional := slices.ContainsFunc(strings.Split(options, ","), func(o string) bool { return o == "omitempty" || o == "omitzero" })
-		s := typeSchema(f.Type)
+		var s object
+		if d == sketch && f.Tag.Get("schema") == "brief" {
+			s = brief(f.Type)
+		} else {
+			s = d.of(f.Type)
+		}
 		if !optional {
 			required = append(required, name)
 			switch f.Type.Kind() {

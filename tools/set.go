@@ -33,6 +33,7 @@ type Monitor interface {
 type Options struct {
 	Commander Commander
 	Monitor   Monitor                      // nil: every answer says that there is none
+	Archive   Archive                      // logs and messages; nil: the same
 	Log       *slog.Logger                 // one audit record for each call
 	Now       func() time.Time             // default time.Now
 	Queue     func(username string) string // default swf.ControlQueue; shown, not used
@@ -58,6 +59,9 @@ func New(o Options) *Set {
 	if o.Monitor == nil {
 		o.Monitor = noMonitor{}
 	}
+	if o.Archive == nil {
+		o.Archive = noMonitor{}
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -72,16 +76,48 @@ func New(o Options) *Set {
 	o.PingWait = orDefault(o.PingWait, 2*time.Second)
 	o.Lease = orDefault(o.Lease, 30*time.Second)
 	s := &Set{o: o, limiter: newLimiter(o.Limits, o.Now)}
-	s.tools = []Tool{
+	s.tools = append(s.controls(), s.views()...)
+	return s
+}
+
+// controls are the tools of the control toolset, in the order in which one
+// uses them.
+func (s *Set) controls() []Tool {
+	return inToolset(Control,
 		declare(s, "check_agent_manager", "Check the agent manager", Looks, checkDoc, s.CheckAgentManager),
 		declare(s, "start_user_testbed", "Start a testbed", Begins, startDoc, s.StartUserTestbed),
 		declare(s, "stop_user_testbed", "Stop a testbed", Ends, stopDoc, s.StopUserTestbed),
 		declare(s, "start_workflow", "Start a workflow", Begins, runDoc, s.StartWorkflow),
 		declare(s, "stop_workflow", "Stop a workflow", Ends, endDoc, s.StopWorkflow),
-		declare(s, "get_testbed_status", "Testbed status", Looks, statusDoc, s.TestbedStatus),
-	}
-	return s
+		declare(s, "get_testbed_status", "Testbed status", Looks, statusDoc, s.TestbedStatus))
 }
+
+// views are the tools of the monitor toolset. All of them only look.
+func (s *Set) views() []Tool {
+	return inToolset(History,
+		declare(s, "list_agents", "List agents", Looks, agentsDoc, s.ListAgents),
+		declare(s, "list_workflow_executions", "List executions", Looks, executionsDoc, s.ListExecutions),
+		declare(s, "get_workflow_execution", "Show an execution", Looks, executionDoc, s.GetExecution),
+		declare(s, "list_logs", "List log records", Looks, logsDoc, s.ListLogs),
+		declare(s, "list_messages", "List messages", Looks, messagesDoc, s.ListMessages),
+		declare(s, "get_agent_log", "End of a program's log", Looks, agentLogDoc, s.AgentLog))
+}
+
+func inToolset(name string, list ...Tool) []Tool {
+	for i := range list {
+		list[i].Toolset = name
+	}
+	return list
+}
+
+// The toolsets: what drives a testbed, and what tells how it went.
+const (
+	Control = "control"
+	History = "monitor"
+)
+
+// Toolsets are all of them.
+func Toolsets() []string { return []string{Control, History} }
 
 func orDefault(d, def time.Duration) time.Duration {
 	if d > 0 {
@@ -107,6 +143,7 @@ type Tool struct {
 	Title       string
 	Description string
 	Effect      Effect
+	Toolset     string
 	Input       json.RawMessage // JSON Schema of the arguments, closed
 	Output      json.RawMessage // JSON Schema of Result.Value, closed
 
@@ -215,6 +252,12 @@ func (noMonitor) unavailable() error {
 func (m noMonitor) Agent(context.Context, string) (*swf.Agent, error) { return nil, m.unavailable() }
 func (m noMonitor) Agents(context.Context) ([]swf.Agent, error)       { return nil, m.unavailable() }
 func (m noMonitor) Execution(context.Context, string) (*swf.Execution, error) {
+	return nil, m.unavailable()
+}
+func (m noMonitor) Logs(context.Context, LogQuery) ([]swf.LogEntry, error) {
+	return nil, m.unavailable()
+}
+func (m noMonitor) Messages(context.Context, MessageQuery) ([]Message, error) {
 	return nil, m.unavailable()
 }
 func (m noMonitor) Executions(context.Context, monitor.Filter) ([]swf.Execution, error) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -66,11 +67,27 @@ var badCalls = []struct{ tool, args string }{
 	{"stop_workflow", `{"execution_id": {"$ne": 1}}`},
 	{"get_testbed_status", `{"verbose": true}`},
 	{"check_agent_manager", `{"username": ["ann"]}`},
+	{"list_agents", `{"limit": 0}`},
+	{"list_agents", `{"limit": 101}`},
+	{"list_agents", `{"status": "READY"}`},
+	{"list_workflow_executions", `{"status": "done"}`},
+	{"list_workflow_executions", `{"start_time": "yesterday"}`},
+	{"list_workflow_executions", `{"hours": 1e9}`},
+	{"get_workflow_execution", `{}`},
+	{"get_workflow_execution", `{"execution_id": "../../etc"}`},
+	{"list_logs", `{"level": "error"}`},
+	{"list_logs", `{"limit": 201}`},
+	{"list_logs", `{"search": "` + strings.Repeat("x", 101) + `"}`},
+	{"list_messages", `{"username": "bob"}`},
+	{"list_messages", `{"message_type": "stf gen"}`},
+	{"get_agent_log", `{}`},
+	{"get_agent_log", `{"program": "../x"}`},
+	{"get_agent_log", `{"program": "x", "lines": -1}`},
 }
 
 func TestBadArgumentsRunNothing(t *testing.T) {
 	m := &manager{pong: alivePong(), act: always(control.Reply{Outcome: control.Succeeded})}
-	s := New(Options{Commander: m, Monitor: &records{}, Limits: Limits{PerSecond: -1}})
+	s := New(Options{Commander: m, Monitor: &records{}, Archive: &records{}, Limits: Limits{PerSecond: -1}})
 	var b strings.Builder
 	for _, c := range badCalls {
 		r := call(t, s, ann, c.tool, c.args, nil)
@@ -93,7 +110,6 @@ func conforms(t *testing.T, s *Set, tool string, r Result) {
 		if tl.Name != tool {
 			continue
 		}
-		schema := compile(t, tl.Output)
 		raw, err := json.Marshal(r.Value)
 		if err != nil {
 			t.Fatal(err)
@@ -102,8 +118,10 @@ func conforms(t *testing.T, s *Set, tool string, r Result) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := schema.Validate(v); err != nil {
-			t.Errorf("%s: answer does not match its schema: %v\n%s", tool, err, raw)
+		for what, schema := range map[string]json.RawMessage{"schema": tl.Output, "exact schema": encode(exact.of(reflect.TypeOf(r.Value).Elem()))} {
+			if err := compile(t, schema).Validate(v); err != nil {
+				t.Errorf("%s: answer does not match its %s: %v\n%s", tool, what, err, raw)
+			}
 		}
 	}
 }
@@ -127,7 +145,7 @@ func compile(t *testing.T, raw json.RawMessage) *jsonschema.Schema {
 
 func TestSchemasAreClosedAndSpeakOfEverything(t *testing.T) {
 	s := New(Options{Commander: &manager{}})
-	if n := len(s.Tools()); n != 6 {
+	if n := len(s.Tools()); n != 12 {
 		t.Fatalf("%d tools", n)
 	}
 	for _, tl := range s.Tools() {
@@ -162,7 +180,7 @@ func TestSchemasAreClosedAndSpeakOfEverything(t *testing.T) {
 // against what is accepted.
 func TestInputSchemaAgreesWithTheCheck(t *testing.T) {
 	m := &manager{pong: alivePong(), act: always(control.Reply{Outcome: control.Succeeded}), status: &control.Reply{Outcome: control.Succeeded, Pong: alivePong()}}
-	s := New(Options{Commander: m, Monitor: &records{}, Limits: Limits{PerSecond: -1}})
+	s := New(Options{Commander: m, Monitor: &records{}, Archive: &records{}, Limits: Limits{PerSecond: -1}})
 	for _, tl := range s.Tools() {
 		schema := compile(t, tl.Input)
 		for _, c := range badCalls {
@@ -187,14 +205,20 @@ func TestInputSchemaAgreesWithTheCheck(t *testing.T) {
 
 func TestOthersTestbedsAreForbidden(t *testing.T) {
 	var log bytes.Buffer
-	m := &manager{pong: alivePong(), act: always(control.Reply{Outcome: control.Succeeded}), status: &control.Reply{Outcome: control.Succeeded, Pong: alivePong()}}
-	s := New(Options{Commander: m, Monitor: &records{}, Log: slog.New(slog.NewTextHandler(&log, nil)), Limits: Limits{PerSecond: -1}})
+	m := &manager{pong: alivePong(), act: always(control.Reply{Outcome: control.Succeeded}), status: &control.Reply{Outcome: control.Succeeded, Pong: alivePong()},
+		log: func(string) *control.Reply { return &control.Reply{Outcome: control.Succeeded} }}
+	s := New(Options{Commander: m, Monitor: &records{}, Archive: &records{}, Log: slog.New(slog.NewTextHandler(&log, nil)), Limits: Limits{PerSecond: -1}})
 	for tool, args := range map[string]string{
 		"check_agent_manager": `{"username":"bob"}`,
 		"start_user_testbed":  `{"username":"bob"}`,
 		"stop_user_testbed":   `{"username":"bob","confirm":true}`,
 		"start_workflow":      `{"username":"bob"}`,
 		"get_testbed_status":  `{"username":"bob","command_id":"x"}`,
+
+		"list_agents":              `{"username":"bob"}`,
+		"list_workflow_executions": `{"username":"bob"}`,
+		"list_logs":                `{"username":"bob"}`,
+		"get_agent_log":            `{"username":"bob","program":"example-data-agent"}`,
 	} {
 		log.Reset()
 		r := call(t, s, ann, tool, args, nil)
@@ -247,7 +271,7 @@ func TestLimits(t *testing.T) {
 
 func TestCallsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := New(Options{Commander: &manager{}, Monitor: &records{}, Limits: Limits{PerSecond: -1, AtOnce: 3}})
+		s := New(Options{Commander: &manager{}, Monitor: &records{}, Archive: &records{}, Limits: Limits{PerSecond: -1, AtOnce: 3}})
 		done := make(chan bool, 5)
 		for range 5 {
 			go func() {

@@ -31,15 +31,15 @@ type StatusOut struct {
 	Ready             *bool            `json:"ready" doc:"a workflow can be started"`
 	Namespace         *string          `json:"namespace"`
 	Config            *string          `json:"config"`
-	Programs          []swf.Program    `json:"programs" doc:"yours, as supervisord sees them; null: the manager is silent"`
+	Programs          []swf.Program    `json:"programs" doc:"null: the manager is silent"`
 	Agents            []AgentView      `json:"agents" doc:"of the namespace; null: the monitor is silent"`
 	Summary           *Summary         `json:"summary" doc:"your agents"`
 	RunningWorkflows  *int             `json:"running_workflows" doc:"yours"`
 	RunningExecutions []string         `json:"running_executions,omitempty"`
 	SharedWith        []string         `json:"namespace_shared_with,omitempty" doc:"other users"`
 	Manager           Manager          `json:"manager"`
-	AgentManager      AgentManager     `json:"agent_manager" doc:"as the monitor last heard of it"`
-	Monitor           MonitorState     `json:"monitor"`
+	AgentManager      AgentManager     `json:"agent_manager" schema:"brief"`
+	Monitor           MonitorState     `json:"monitor" schema:"brief"`
 	Command           *CommandView     `json:"command,omitempty"`
 	Error             *swf.Error       `json:"error,omitempty"`
 	Note              string           `json:"note,omitempty"`
@@ -77,10 +77,10 @@ type CommandView struct {
 	CommandID   string          `json:"command_id"`
 	Outcome     control.Outcome `json:"outcome" doc:"pending: poll again; unknown: no one can tell"`
 	Message     string          `json:"message,omitempty"`
-	Error       *swf.Error      `json:"error,omitempty"`
-	Programs    []swf.Program   `json:"programs,omitempty"`
+	Error       *swf.Error      `json:"error,omitempty" schema:"brief"`
+	Programs    []swf.Program   `json:"programs,omitempty" schema:"brief"`
 	ExecutionID string          `json:"execution_id,omitempty"`
-	Execution   *ExecutionView  `json:"execution,omitempty" doc:"the workflow run it began, as the monitor has it"`
+	Execution   *ExecutionView  `json:"execution,omitempty" schema:"brief" doc:"the run it began: status, reason"`
 	FinishedAt  *time.Time      `json:"finished_at,omitempty"`
 	NextPollMS  int             `json:"next_poll_ms,omitempty"`
 }
@@ -189,15 +189,30 @@ func latestFirst(a, b *time.Time) int {
 // agentOwner returns the user in an agent's name, {type}-agent-{user}-{id},
 // or in a manager's, if it is one.
 func agentOwner(a *swf.Agent) string {
-	name, ok := strings.CutPrefix(a.InstanceName, swf.ManagerInstance(""))
-	if !ok || a.AgentType != swf.AgentTypeManager {
-		_, rest, found := strings.Cut(a.InstanceName, "-agent-")
-		last := strings.LastIndexByte(rest, '-')
-		if !found || last < 0 {
-			return ""
-		}
-		name = rest[:last]
+	if a.AgentType == swf.AgentTypeManager {
+		return ownerOf(a.InstanceName)
 	}
+	return owner(agentUser(a.InstanceName))
+}
+
+// ownerOf is agentOwner where nothing but the name is known.
+func ownerOf(instance string) string {
+	if name, ok := strings.CutPrefix(instance, swf.ManagerInstance("")); ok {
+		return owner(name)
+	}
+	return owner(agentUser(instance))
+}
+
+func agentUser(instance string) string {
+	_, rest, found := strings.Cut(instance, "-agent-")
+	last := strings.LastIndexByte(rest, '-')
+	if !found || last < 0 {
+		return ""
+	}
+	return rest[:last]
+}
+
+func owner(name string) string {
 	if swf.CheckName(swf.KindUsername, name) != nil {
 		return ""
 	}

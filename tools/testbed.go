@@ -17,7 +17,7 @@ const startDoc = `Starts all agents of a user's testbed and the workflow runner 
 type StartIn struct {
 	Username   string `json:"username" kind:"username" doc:"Whose testbed; default: your own."`
 	ConfigName string `json:"config_name" kind:"config_name" doc:"Testbed configuration, e.g. testbed.toml or fast_processing; default: the agent manager's."`
-	CommandID  string `json:"command_id" kind:"command_id" doc:"Your idempotency key: repeating a call with it never acts twice."`
+	CommandID  string `json:"command_id" kind:"command_id" doc:"Your key: a repeat with it never acts twice."`
 }
 
 // StartOut is what start_user_testbed answers.
@@ -25,7 +25,7 @@ type StartOut struct {
 	Answer
 	Config        string        `json:"config,omitempty"`
 	Namespace     string        `json:"namespace,omitempty"`
-	Programs      []swf.Program `json:"programs,omitempty"`
+	Programs      []swf.Program `json:"programs,omitempty" schema:"brief"`
 	RunningAgents []string      `json:"running_agents,omitempty" doc:"why it was refused"`
 	HowToFix      string        `json:"how_to_fix,omitempty"`
 }
@@ -82,13 +82,13 @@ const stopDoc = `Stops all agents of a user's testbed, waits until they are gone
 type StopIn struct {
 	Username  string `json:"username" kind:"username" doc:"Whose testbed; default: your own."`
 	Confirm   bool   `json:"confirm" doc:"true once the person has agreed to lose what confirmation_required named."`
-	CommandID string `json:"command_id" kind:"command_id" doc:"Your idempotency key: repeating a call with it never acts twice."`
+	CommandID string `json:"command_id" kind:"command_id" doc:"Your key: a repeat with it never acts twice."`
 }
 
 // StopOut is what stop_user_testbed answers.
 type StopOut struct {
 	Answer
-	Programs          []swf.Program `json:"programs,omitempty"`
+	Programs          []swf.Program `json:"programs,omitempty" schema:"brief"`
 	RunningExecutions []string      `json:"running_executions,omitempty" doc:"what a stop would end"`
 }
 

@@ -24,7 +24,7 @@ type RunIn struct {
 	PhysicsPeriodDuration *float64 `json:"physics_period_duration" min:"0" max:"86400" doc:"Seconds each physics period lasts."`
 	STFInterval           *float64 `json:"stf_interval" min:"0.001" max:"3600" doc:"Seconds between super time frames."`
 	Username              string   `json:"username" kind:"username" doc:"Whose testbed; default: your own."`
-	CommandID             string   `json:"command_id" kind:"command_id" doc:"Your idempotency key: repeating a call with it never starts twice."`
+	CommandID             string   `json:"command_id" kind:"command_id" doc:"Your key: a repeat with it never acts twice."`
 }
 
 // RunOut is what start_workflow answers.
@@ -111,7 +111,7 @@ const endDoc = `Ends a running workflow by its execution_id (from start_workflow
 // EndIn is what stop_workflow takes.
 type EndIn struct {
 	ExecutionID string `json:"execution_id" kind:"execution_id" required:"true" doc:"Which execution, e.g. stf_datataking-ann-0049."`
-	CommandID   string `json:"command_id" kind:"command_id" doc:"Your idempotency key: repeating a call with it never acts twice."`
+	CommandID   string `json:"command_id" kind:"command_id" doc:"Your key: a repeat with it never acts twice."`
 }
 
 // EndOut is what stop_workflow answers.

@@ -108,7 +108,7 @@ func sdkSessions(t *testing.T, command []string, eras ...string) {
 					session(t, c)
 					return
 				}
-				if len(c.hello.Tools) != len(theTools) {
+				if !offers(c.hello.Tools) {
 					t.Errorf("tools: %v", c.hello.Tools)
 				}
 				hasProgressed(t, succeeds(t, c, "start_user_testbed", nil))

@@ -43,8 +43,12 @@ type result struct {
 	Error *struct{ Code, Message, Hint string } `json:"error"`
 }
 
-// theTools in the order of the list.
+// theTools that the session plays; the list has more.
 var theTools = []string{"check_agent_manager", "get_testbed_status", "start_user_testbed", "start_workflow", "stop_user_testbed", "stop_workflow"}
+
+func offers(names []string) bool {
+	return !slices.ContainsFunc(theTools, func(name string) bool { return !slices.Contains(names, name) })
+}
 
 // session plays what an assistant does with a testbed that is stopped, and
 // leaves it stopped: every tool, and two workflows, of which one ends by
@@ -52,8 +56,7 @@ var theTools = []string{"check_agent_manager", "get_testbed_status", "start_user
 func session(t *testing.T, c client) {
 	t.Helper()
 	names := c.Tools(t)
-	slices.Sort(names)
-	if !slices.Equal(names, theTools) {
+	if !offers(names) {
 		t.Fatalf("tools/list gives %v", names)
 	}
 	if a := c.Call(t, "check_agent_manager", nil); a.IsError || a.Structured.Alive == nil || !*a.Structured.Alive {

@@ -1,0 +1,76 @@
+package tools
+
+import (
+	"context"
+	"slices"
+
+	"github.com/epic-swf/testbed/monitor"
+	"github.com/epic-swf/testbed/swf"
+)
+
+// scope is what a principal may see in lists: what is its own, and what
+// others do in the namespaces that it works in (design, 4b.13). An operator
+// sees everything. What lies outside is as if it did not exist.
+type scope struct {
+	principal  swf.Principal
+	agents     []swf.Agent       // all that the monitor knows
+	namespaces []string          // in which the principal works or has worked
+	namespace  map[string]string // of each agent, by its name
+}
+
+// scope asks the monitor what the principal's namespaces are.
+func (s *Set) scope(ctx context.Context, p swf.Principal) (*scope, *swf.Error) {
+	c := &scope{principal: p}
+	var err error
+	if c.agents, err = s.o.Monitor.Agents(ctx); err != nil {
+		return nil, monitorError(err)
+	}
+	if p.Operator {
+		return c, nil
+	}
+	c.namespace = make(map[string]string, len(c.agents))
+	for i := range c.agents {
+		c.namespace[c.agents[i].InstanceName] = deref(c.agents[i].Namespace)
+		if agentOwner(&c.agents[i]) == p.Name {
+			c.enter(c.agents[i].Namespace)
+		}
+	}
+	mine, err := s.o.Monitor.Executions(ctx, monitor.Filter{ExecutedBy: p.Name})
+	if err != nil {
+		return nil, monitorError(err)
+	}
+	for i := range mine {
+		if mine[i].ExecutedBy == p.Name {
+			c.enter(mine[i].Namespace)
+		}
+	}
+	return c, nil
+}
+
+// enter adds a namespace. Their number is bounded like every list.
+func (c *scope) enter(namespace *string) {
+	if namespace != nil && *namespace != "" && len(c.namespaces) < maxList && !slices.Contains(c.namespaces, *namespace) {
+		c.namespaces = append(c.namespaces, *namespace)
+	}
+}
+
+// sees decides about one thing, by whose it is and its namespace; "" is not
+// known.
+func (c *scope) sees(owner, namespace string) bool {
+	return c.principal.Operator || owner == c.principal.Name || (namespace != "" && slices.Contains(c.namespaces, namespace))
+}
+
+// seesAgent is sees for what an agent of that name has said.
+func (c *scope) seesAgent(instance string) bool {
+	return c.sees(ownerOf(instance), c.namespace[instance])
+}
+
+// only decides authority for the argument username of a list: "" is all that
+// the principal may see.
+func only(p swf.Principal, username string) *swf.Error {
+	_, err := target(p, username)
+	if err != nil && err.Code == swf.CodeForbidden {
+		err.Hint = "leave username out to see your own and what is in your namespaces; other users' take the operator role"
+	}
+	return err
+}
