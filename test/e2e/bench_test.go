@@ -306,6 +306,16 @@ func (b *bench) nothingRuns() {
 	}
 }
 
+// log is all that a program has said.
+func (b *bench) log(program string) string {
+	b.t.Helper()
+	text, err := os.ReadFile(filepath.Join(b.dir, "logs", program+".log"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return string(text)
+}
+
 // execution waits until the monitor has the execution in that status.
 func (b *bench) execution(id, status string) *swf.Execution {
 	b.t.Helper()

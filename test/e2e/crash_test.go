@@ -44,8 +44,8 @@ func TestKilledSupervisordLeavesNoAgentTwice(t *testing.T) {
 	b.start("plain")
 	b.kill("supervisord", "")
 	b.start("plain")
-	if n := programs(b.dir, "sleep"); n != 2 { // the runner's and its own
-		t.Errorf("%d sleepers run: %v", n, processes(b.dir))
+	if all := processes(b.dir); len(all) != 3 { // supervisord and two programs
+		t.Errorf("these run: %v", all)
 	}
 	b.kill("supervisord", "")
 	b.stop()
@@ -55,8 +55,8 @@ func TestKilledSupervisordLeavesNoAgentTwice(t *testing.T) {
 // kill sends SIGKILL to the one live program of that name and argument.
 func (b *bench) kill(name, arg string) {
 	b.t.Helper()
-	for _, p := range processes(b.dir) {
-		if p.is(name) && (arg == "" || p.command[len(p.command)-1] == arg) {
+	for _, p := range named(b.dir, name) {
+		if arg == "" || p.command[len(p.command)-1] == arg {
 			p.kill()
 			eventually(b.t, "it dies", func() error {
 				if _, ok := look(p.pid); ok {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -91,12 +92,15 @@ func races() (reports []string) {
 	return reports
 }
 
-// folder makes a folder below root. Whatever a test leaves running in it is
+// folders numbers them.
+var folders atomic.Int64
+
+// folder makes a folder below root, with a short name. Whatever a test leaves running in it is
 // ended and makes the test fail.
 func folder(t *testing.T, name string) string {
 	t.Helper()
-	dir, err := os.MkdirTemp(root, name)
-	if err != nil {
+	dir := filepath.Join(root, fmt.Sprint(name, folders.Add(1)))
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { swept(t, dir) })

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -35,13 +33,14 @@ func TestBrokerGoesAndComesBack(t *testing.T) {
 		return nil
 	})
 	b.call("get_testbed_status", `{}`).want("state", "running", "running_executions.0", id)
-	// The runner has back-offs of its own.
-	eventually(t, "the runner answers again", func() error {
-		if a := b.call("stop_workflow", fmt.Sprintf(`{"execution_id":%q}`, id)); a.get("outcome") != "succeeded" {
-			return errors.New(shown(a.doc))
+	eventually(t, "the runner is back, by a back-off of its own", func() error {
+		log := b.log("workflow-runner")
+		if n := strings.Count(log, "msg=\"broker connected\""); n < 4 { // two connections, twice
+			return errors.New(log)
 		}
 		return nil
 	})
+	b.call("stop_workflow", fmt.Sprintf(`{"execution_id":%q}`, id)).want("outcome", "succeeded", "execution_id", id)
 	b.execution(id, swf.ExecutionTerminated)
 	b.stop()
 	b.nothingRuns()
@@ -72,11 +71,10 @@ func TestRunGoesOnWithoutMonitor(t *testing.T) {
 
 	b.monitor.stop()
 	eventually(t, "the run completes", func() error {
-		log, err := os.ReadFile(filepath.Join(b.dir, "logs", "workflow-runner.log"))
-		if err == nil && !strings.Contains(string(log), "Workflow completed: "+id) {
-			err = errors.New("not yet")
+		if !strings.Contains(b.log("workflow-runner"), "Workflow completed: "+id) {
+			return errors.New("not yet")
 		}
-		return err
+		return nil
 	})
 	b.startMonitor()
 

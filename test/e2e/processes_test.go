@@ -81,16 +81,19 @@ func look(pid int) (proc, bool) {
 	return p, p.dir != ""
 }
 
-// programs counts the live ones of that name. A child of one that looks like
-// it has been forked and not become its own program yet.
-func programs(dir, name string) int {
+// named finds the live ones of that name. A child of one that looks like it
+// has been forked and not become its own program yet.
+func named(dir, name string) []proc {
 	pids := map[int]bool{}
 	list := slices.DeleteFunc(processes(dir), func(p proc) bool { return !p.is(name) })
 	for _, p := range list {
 		pids[p.pid] = true
 	}
-	return len(slices.DeleteFunc(list, func(p proc) bool { return pids[p.parent] }))
+	return slices.DeleteFunc(list, func(p proc) bool { return pids[p.parent] })
 }
+
+// programs counts them.
+func programs(dir, name string) int { return len(named(dir, name)) }
 
 // eventually waits until ok, which says what is still missing.
 func eventually(t *testing.T, what string, ok func() error) {

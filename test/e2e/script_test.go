@@ -36,7 +36,7 @@ import (
 func TestScripts(t *testing.T) {
 	needSupervisord(t)
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata", Setup: setup, WorkdirRoot: root, RequireExplicitExec: false, RequireUniqueNames: true,
+		Dir: "testdata", Setup: setup, WorkdirRoot: folder(t, "s"), RequireExplicitExec: false, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"services": servicesCommand, "ready": readyCommand, "exits": exitsCommand, "json": jsonCommand, "await": awaitCommand,
 			"listen": listenCommand, "mcp": mcpCommand, "signal": signalCommand, "gone": goneCommand, "alive": aliveCommand,
@@ -72,8 +72,12 @@ func setup(env *testscript.Env) error {
 		env.Setenv(name, filepath.Join(env.WorkDir, strings.ToLower(strings.Split(name, "_")[1])))
 	}
 	env.Defer(func() {
-		for _, p := range processes(env.WorkDir) {
-			p.kill() // what a failed script left; TestScripts of a passed one says so itself
+		left := processes(env.WorkDir)
+		for _, p := range left {
+			p.kill()
+		}
+		if t, ok := env.T().(interface{ Failed() bool }); len(left) > 0 && ok && !t.Failed() {
+			env.T().Fatal("left running: ", left)
 		}
 	})
 	return nil
