@@ -221,6 +221,10 @@ type running struct {
 	ended chan error
 }
 
+func (b *bench) new(ready func()) *Manager {
+	return New(Options{Username: "ann", Paths: b.paths, Testbed: b.testbed(), Broker: b.broker, Monitor: b.monitor, Key: b.key, LegacyQueue: b.legacy, Ready: ready})
+}
+
 // manager starts a manager and waits until it takes commands.
 func (b *bench) manager() *running {
 	b.t.Helper()
@@ -238,7 +242,7 @@ func (b *bench) run() *running {
 	r := &running{ready: make(chan struct{}), ended: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
-	m := New(Options{Username: "ann", Paths: b.paths, Testbed: b.testbed(), Broker: b.broker, Monitor: b.monitor, Key: b.key, LegacyQueue: b.legacy, Ready: func() { close(r.ready) }})
+	m := b.new(func() { close(r.ready) })
 	var wg sync.WaitGroup
 	wg.Go(func() { r.ended <- m.Run(ctx) })
 	b.t.Cleanup(func() { cancel(); wg.Wait() })

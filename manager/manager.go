@@ -63,6 +63,7 @@ type Manager struct {
 	local     listeners
 	soon      chan struct{}
 	abandon   chan struct{}
+	patience  time.Duration // until abandon
 
 	busCtx  context.Context // outlives Run's, so that last words are heard
 	lookCtx context.Context // ends when looks and workflow commands must
@@ -95,7 +96,7 @@ func New(o Options) *Manager {
 		beside: make(chan struct{}, maxAtOnce),
 		outbox: make(chan outbound, replyQueue),
 		local:  listeners{byID: make(map[string][]func(control.Reply))},
-		soon:   make(chan struct{}, 1), abandon: make(chan struct{}),
+		soon:   make(chan struct{}, 1), abandon: make(chan struct{}), patience: leaveTime,
 	}
 	if m.o.Heartbeat == 0 {
 		m.o.Heartbeat = beatEvery
@@ -187,11 +188,11 @@ func (m *Manager) work(ctx context.Context, serveLocal func(context.Context)) er
 	for _, s := range subs {
 		s.Close()
 	}
-	giveUp := time.AfterFunc(leaveTime, func() { close(m.abandon) })
+	giveUp := time.AfterFunc(m.patience, func() { close(m.abandon) })
 	execs.Wait()
-	giveUp.Stop()
 	endLooks()
 	m.side.Close()
+	giveUp.Stop()
 	stopBeating()
 	silence()
 	time.AfterFunc(lastWords, endBus)

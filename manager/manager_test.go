@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -261,4 +262,21 @@ func TestConflictIsToldToWhoConflicts(t *testing.T) {
 	b.want(b.ask(control.Command{Verb: control.StopTestbed, ID: "same"}), control.Refused, swf.CodeConflict)
 	b.want(b.ask(control.Command{Verb: control.StopTestbed, ID: "other"}), control.Succeeded, "")
 	b.want(<-first, control.Failed, swf.CodeCancelled)
+}
+
+// An outcome that cannot be written keeps the executor, not the manager: it
+// leaves, and the next one finds the command.
+func TestLeavingWithAnOutcomeThatCannotBeWritten(t *testing.T) {
+	b := newBench(t)
+	m := b.new(nil)
+	m.journal = openJournal(b.paths.Journal())
+	defer m.journal.Close()
+	m.journal.seal(errors.New("the disk is gone"))
+	leaving, cancel := context.WithCancel(context.Background())
+	m.patience = time.Millisecond
+	cancel()
+	m.side.Go(func() { m.conclude("x", control.Reply{Outcome: control.Succeeded}) })
+	if err := m.work(leaving, func(context.Context) {}); err != nil {
+		t.Error(err)
+	}
 }

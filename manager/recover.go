@@ -70,12 +70,13 @@ func (m *Manager) finish(ctx context.Context, rec *record) {
 }
 
 // undoInterrupted undoes a start that had begun to act, but only where what
-// runs, or was orphaned, bears that start's id.
+// runs, or was orphaned, bears that start's id. Neither leaving nor a stop that
+// waits cuts it short: it is the stop itself.
 func (m *Manager) undoInterrupted(ctx context.Context, c *control.Command) control.Reply {
 	if !m.o.Testbed.Bears(c.ID) {
 		return interrupted("nothing of that start is running; start it again")
 	}
-	if stopped := m.stopNow(ctx, c.ID); stopped.Outcome != control.Succeeded {
+	if stopped := m.stopNow(context.WithoutCancel(ctx), c.ID); stopped.Outcome != control.Succeeded {
 		return stopped
 	}
 	return interrupted("what it had started was stopped; start it again")

@@ -3,6 +3,7 @@ package manager
 import (
 	"context"
 	"net"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -213,4 +214,31 @@ func TestRecoveryLeavesWhatThisManagerAccepted(t *testing.T) {
 	if rec, err := j.Get("slow"); err != nil || rec.Outcome.Error.Code != swf.CodeCancelled {
 		t.Errorf("the journal says %+v, %v", rec.Outcome, err)
 	}
+}
+
+// A manager that is told to leave while it undoes what a crash left finishes
+// the undoing.
+func TestUndoingIsFinishedOnLeaving(t *testing.T) {
+	b := newBench(t)
+	b.startByHand("x")
+	b.left(crashed("x", control.StartTestbed, phaseActing, ""))
+	r := b.run()
+	for { // until the undoing has the lock
+		lock, err := TryLock(filepath.Join(b.dir, "s", "sup.sock.exec.lock"))
+		if err != nil {
+			break
+		}
+		lock.Unlock()
+	}
+	r.leave(t)
+	if alive := b.alive(); len(alive) > 0 {
+		t.Errorf("left running: %v", alive)
+	}
+	j := openJournal(b.paths.Journal())
+	defer j.Close()
+	rec, err := j.Get("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.want(*rec.Outcome, control.Failed, swf.CodeInterrupted)
 }
