@@ -25,7 +25,7 @@ import (
 )
 
 func (a *app) stdioCommand() *cobra.Command {
-	prefix := ""
+	var f offerFlags
 	cmd := &cobra.Command{
 		Use:   "stdio",
 		Short: "Serve one client over standard input and output, as the operating-system user",
@@ -35,7 +35,7 @@ func (a *app) stdioCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := p.newMCP(prefix, a.log())
+			s, err := p.newMCP(f, a.log())
 			if err != nil {
 				return err
 			}
@@ -43,14 +43,27 @@ func (a *app) stdioCommand() *cobra.Command {
 			return s.server.ServeStdio(cmd.Context(), a.in, a.out, swf.Principal{Name: p.username})
 		},
 	}
-	cmd.Flags().StringVar(&prefix, "tool-prefix", "", "put before every tool's name, for example swf_")
+	f.add(cmd)
 	return cmd
+}
+
+// offerFlags say what an MCP server offers of what there is.
+type offerFlags struct {
+	prefix   string
+	toolsets []string
+	readOnly bool
+}
+
+func (f *offerFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.prefix, "tool-prefix", "", "put before every tool's name, for example swf_")
+	cmd.Flags().StringSliceVar(&f.toolsets, "toolsets", tools.Toolsets(), "which tools to offer: control drives a testbed, monitor tells how it went")
+	cmd.Flags().BoolVar(&f.readOnly, "read-only", false, "offer nothing that starts or stops anything")
 }
 
 // serveFlags are those of swf-mcp serve.
 type serveFlags struct {
+	offer    offerFlags
 	listen   string
-	prefix   string
 	insecure bool
 }
 
@@ -65,7 +78,7 @@ in the configuration folder.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), f) },
 	}
 	cmd.Flags().StringVar(&f.listen, "listen", loopbackPort, "address to listen on; port 0 takes a free one")
-	cmd.Flags().StringVar(&f.prefix, "tool-prefix", "", "put before every tool's name, for example swf_")
+	f.offer.add(cmd)
 	cmd.Flags().BoolVar(&f.insecure, "insecure-no-auth", false, "ask for no token: everybody on this host acts as you")
 	return cmd
 }
@@ -79,7 +92,7 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 		return err
 	}
 	log := a.daemonLog()
-	s, err := p.newMCP(f.prefix, log)
+	s, err := p.newMCP(f.offer, log)
 	if err != nil {
 		return err
 	}
@@ -119,14 +132,14 @@ type mcpParts struct {
 	bus      *lazyBus
 }
 
-func (p *place) newMCP(prefix string, log *slog.Logger) (*mcpParts, error) {
+func (p *place) newMCP(f offerFlags, log *slog.Logger) (*mcpParts, error) {
 	s := &mcpParts{}
 	var err error
 	if s.settings, err = config.LoadServerSettings(p.paths.ServerSettings()); err != nil {
 		return nil, err
 	}
-	if prefix == "" {
-		prefix = s.settings.ToolPrefix
+	if f.prefix == "" {
+		f.prefix = s.settings.ToolPrefix
 	}
 	broker, err := p.broker(log)
 	if err != nil {
@@ -153,7 +166,7 @@ func (p *place) newMCP(prefix string, log *slog.Logger) (*mcpParts, error) {
 	if client != nil {
 		o.Monitor = client
 	}
-	s.server, err = mcpserver.New(mcpserver.Options{Tools: tools.New(o).Tools(), ToolPrefix: prefix, Log: log})
+	s.server, err = mcpserver.New(mcpserver.Options{Tools: tools.New(o).Tools(), ToolPrefix: f.prefix, Toolsets: f.toolsets, ReadOnly: f.readOnly, Log: log})
 	return s, err
 }
 

@@ -203,7 +203,7 @@ func (u *up) serveMonitor(token swf.Secret) (url string, err error) {
 }
 
 func (u *up) serveMCP(ln net.Listener, token swf.Secret) error {
-	m, err := u.place.newMCP("", u.log)
+	m, err := u.place.newMCP(offerFlags{}, u.log)
 	if err != nil {
 		return err
 	}

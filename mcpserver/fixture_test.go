@@ -22,7 +22,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // answering is a Commander whose managers are alive and obey at once.
-type answering struct{ touched atomic.Int64 }
+type answering struct{ touched, acted atomic.Int64 }
 
 func (a *answering) Ping(_ context.Context, username string) (control.Pong, error) {
 	a.touched.Add(1)
@@ -31,6 +31,9 @@ func (a *answering) Ping(_ context.Context, username string) (control.Pong, erro
 
 func (a *answering) Ask(_ context.Context, cmd control.Command, progress func(control.Reply)) (control.Reply, error) {
 	a.touched.Add(1)
+	if cmd.Verb.Effect() {
+		a.acted.Add(1)
+	}
 	if progress != nil {
 		progress(control.Reply{Kind: control.Accepted})
 	}

@@ -11,40 +11,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mark3labs/mcp-go/client"
-	"github.com/mark3labs/mcp-go/client/transport"
 	"github.com/mark3labs/mcp-go/mcp"
 
 	"github.com/epic-swf/testbed/swf"
 )
 
-func TestLibraryClientsOverHTTP(t *testing.T) {
+func TestLibraryClients(t *testing.T) {
 	s, _ := newServer(t, nil)
-	st := serve(t, s, HTTPOptions{})
-	auth := map[string]string{"Authorization": "Bearer ann-token"}
-	t.Run("streamable", func(t *testing.T) {
-		c, err := client.NewStreamableHttpClient(st.url+"/mcp", transport.WithHTTPHeaders(auth))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		if err := c.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		converse(t, c)
-	})
-	t.Run("sse", func(t *testing.T) {
-		c, err := client.NewSSEMCPClient(st.url+"/sse", transport.WithHeaders(auth))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		if err := c.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		converse(t, c)
-	})
+	onEveryTransport(t, s, converse)
 	t.Run("2026-07-28", func(t *testing.T) {
+		st := serve(t, s, HTTPOptions{})
 		list := modern(1, "tools/list", "")
 		if code, body := st.status(t, list); code != http.StatusOK || !strings.Contains(body, "get_testbed_status") || !strings.Contains(body, `"ttlMs"`) {
 			t.Errorf("tools/list: %d %s", code, body)

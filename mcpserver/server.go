@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"regexp"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -31,6 +30,8 @@ const listTTL = 5 * time.Minute
 type Options struct {
 	Tools      []tools.Tool // usually (*tools.Set).Tools()
 	ToolPrefix string       // put before every tool's name, e.g. "swf_"
+	Toolsets   []string     // of tools.Toolsets; nil offers all
+	ReadOnly   bool         // offer nothing that changes anything
 	Version    string       // default swf.Version
 	Log        *slog.Logger
 
@@ -42,14 +43,16 @@ type Options struct {
 // Server is an MCP server without a transport: see ServeStdio and HTTP. It
 // touches nothing before the first tool call. Safe for concurrent use.
 type Server struct {
-	o   Options
-	log *slog.Logger
-	mcp *server.MCPServer
+	o     Options
+	offer *offer
+	log   *slog.Logger
+	mcp   *server.MCPServer
 }
 
 var prefixRE = regexp.MustCompile(`^[a-z_]{0,32}$`)
 
-// New makes a Server. It fails for a prefix that no tool's name may have.
+// New makes a Server. It fails for a prefix that no tool's name may have and
+// for a toolset that does not exist.
 func New(o Options) (*Server, error) {
 	if !prefixRE.MatchString(o.ToolPrefix) {
 		return nil, swf.E(swf.CodeInvalidArgument, fmt.Sprintf("%q cannot be put before tool names", o.ToolPrefix), "use small letters and underscores, for example swf_")
@@ -63,31 +66,27 @@ func New(o Options) (*Server, error) {
 	if o.Principal == nil {
 		o.Principal = web.PrincipalFrom
 	}
-	s := &Server{o: o, log: o.Log}
+	f, err := newOffer(o)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{o: o, offer: f, log: o.Log}
 	s.mcp = server.NewMCPServer(Name, o.Version,
 		server.WithTitle("ePIC streaming workflow testbed"),
-		server.WithInstructions(withPrefix(instructions, o.ToolPrefix, o.Tools)),
+		server.WithInstructions(f.instructions()),
 		server.WithToolCapabilities(false),
 		server.WithCacheHints(listTTL.Milliseconds(), mcp.CacheScopePrivate),
 	)
-	for _, t := range o.Tools {
+	for _, t := range f.tools {
 		s.mcp.AddTool(s.describe(t), s.handler(t))
 	}
 	return s, nil
 }
 
-// withPrefix rewrites the tools' names in a text to those that are served.
-func withPrefix(text, prefix string, list []tools.Tool) string {
-	for _, t := range list {
-		text = strings.ReplaceAll(text, t.Name, prefix+t.Name)
-	}
-	return text
-}
-
 // describe makes the definition that clients see. All four hints follow from
 // the tool's effect; none is left to the library, whose defaults warn.
 func (s *Server) describe(t tools.Tool) mcp.Tool {
-	d := mcp.NewToolWithRawSchema(s.o.ToolPrefix+t.Name, withPrefix(t.Description, s.o.ToolPrefix, s.o.Tools), t.Input)
+	d := mcp.NewToolWithRawSchema(s.o.ToolPrefix+t.Name, s.offer.description(t), t.Input)
 	d.Title = t.Title
 	d.RawOutputSchema = t.Output
 	looks, ends, no := t.Effect == tools.Looks, t.Effect == tools.Ends, false

@@ -286,23 +286,58 @@ func TestTwoPipesDoNotHearEachOther(t *testing.T) {
 }
 
 // TestALibraryClient speaks as a client library does.
-func TestALibraryClientOverStdio(t *testing.T) {
-	s, _ := newServer(t, nil)
-	inR, inW := io.Pipe()
-	outR, outW := io.Pipe()
-	ended := make(chan error, 1)
-	go func() { ended <- s.ServeStdio(t.Context(), inR, outW, ann); outW.Close() }()
-	c := client.NewClient(transport.NewIO(outR, inW, io.NopCloser(strings.NewReader(""))))
-	if err := c.Start(t.Context()); err != nil {
+// onEveryTransport runs a test with a client that is ann, on each.
+func onEveryTransport(t *testing.T, s *Server, test func(*testing.T, *client.Client)) {
+	t.Helper()
+	t.Run("stdio", func(t *testing.T) {
+		inR, inW := io.Pipe()
+		outR, outW := io.Pipe()
+		ended := make(chan error, 1)
+		go func() { ended <- s.ServeStdio(t.Context(), inR, outW, ann); outW.Close() }()
+		c := client.NewClient(transport.NewIO(outR, inW, io.NopCloser(strings.NewReader(""))))
+		if err := c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		test(t, c)
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := await(t, ended, "the server ends"); err != nil {
+			t.Error(err)
+		}
+	})
+	st := serve(t, s, HTTPOptions{})
+	auth := map[string]string{"Authorization": "Bearer ann-token"}
+	for name, connect := range map[string]func() (*client.Client, error){
+		"streamable": func() (*client.Client, error) {
+			return client.NewStreamableHttpClient(st.url+"/mcp", transport.WithHTTPHeaders(auth))
+		},
+		"sse": func() (*client.Client, error) {
+			return client.NewSSEMCPClient(st.url+"/sse", transport.WithHeaders(auth))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := connect()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if err := c.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			test(t, c)
+		})
+	}
+}
+
+func hello(t *testing.T, c *client.Client) *mcp.InitializeResult {
+	t.Helper()
+	init, err := c.Initialize(t.Context(), mcp.InitializeRequest{Params: mcp.InitializeParams{ProtocolVersion: mcp.LATEST_LEGACY_PROTOCOL_VERSION,
+		ClientInfo: mcp.Implementation{Name: "test", Version: "1"}}})
+	if err != nil {
 		t.Fatal(err)
 	}
-	converse(t, c)
-	if err := c.Close(); err != nil {
-		t.Error(err)
-	}
-	if err := await(t, ended, "the server ends"); err != nil {
-		t.Error(err)
-	}
+	return init
 }
 
 // converse does what every client does.
@@ -310,12 +345,7 @@ func converse(t *testing.T, c *client.Client) {
 	t.Helper()
 	heard := make(chan string, 100)
 	c.OnNotification(func(n mcp.JSONRPCNotification) { heard <- n.Method })
-	init, err := c.Initialize(t.Context(), mcp.InitializeRequest{Params: mcp.InitializeParams{ProtocolVersion: mcp.LATEST_LEGACY_PROTOCOL_VERSION,
-		ClientInfo: mcp.Implementation{Name: "test", Version: "1"}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if init.ServerInfo.Name != Name || !strings.Contains(init.Instructions, "Order of calls") {
+	if init := hello(t, c); init.ServerInfo.Name != Name || !strings.Contains(init.Instructions, "In this order") {
 		t.Errorf("initialize: %+v", init)
 	}
 	list, err := c.ListTools(t.Context(), mcp.ListToolsRequest{})

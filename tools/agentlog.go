@@ -19,7 +19,7 @@ const (
 
 // AgentLogIn is what get_agent_log takes.
 type AgentLogIn struct {
-	Program  string `json:"program" kind:"program" required:"true" doc:"As in get_testbed_status, e.g. example-data-agent."`
+	Program  string `json:"program" kind:"program" required:"true" doc:"As supervisord calls it, e.g. example-data-agent."`
 	Username string `json:"username" kind:"username" doc:"Whose testbed; default: your own."`
 	Lines    *int   `json:"lines" min:"1" max:"200" doc:"Default 20."`
 }

@@ -21,7 +21,7 @@ const nextPollMS = 2000
 // command_id and next_poll_ms are ours.
 type Answer struct {
 	Success      bool            `json:"success"`
-	Outcome      control.Outcome `json:"outcome" doc:"pending: not finished, poll get_testbed_status"`
+	Outcome      control.Outcome `json:"outcome" doc:"pending: not finished yet"`
 	Username     string          `json:"username"`
 	CommandID    string          `json:"command_id,omitempty"`
 	Message      string          `json:"message,omitempty"`

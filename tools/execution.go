@@ -40,7 +40,7 @@ type ExecutionOut struct {
 	Duration    *float64   `json:"duration_s" doc:"so far, if it runs"`
 	STFCount    *int       `json:"stf_count"`
 	Events      []EventRow `json:"events" doc:"first to last"`
-	Errors      []LogRow   `json:"errors" schema:"brief" doc:"as in list_logs"`
+	Errors      []LogRow   `json:"errors" schema:"brief" doc:"log records, latest first"`
 	NextPollMS  int        `json:"next_poll_ms,omitempty"`
 	Note        string     `json:"note,omitempty"`
 	Error       *swf.Error `json:"error,omitempty" schema:"brief"`

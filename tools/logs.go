@@ -20,7 +20,7 @@ const maxLogMessage = 512
 // LogsIn is what list_logs takes.
 type LogsIn struct {
 	Username     string `json:"username" kind:"username" doc:"Only from this user's agents."`
-	InstanceName string `json:"instance_name" kind:"execution_id" doc:"Only from this agent (list_agents)."`
+	InstanceName string `json:"instance_name" kind:"execution_id" doc:"Only from this agent."`
 	ExecutionID  string `json:"execution_id" kind:"execution_id" doc:"Only about this execution."`
 	Level        string `json:"level" enum:"DEBUG,INFO,WARNING,ERROR,CRITICAL" doc:"This or worse."`
 	Search       string `json:"search" max:"100" doc:"Words in the message, in any case."`

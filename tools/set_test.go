@@ -170,6 +170,11 @@ func TestSchemasAreClosedAndSpeakOfEverything(t *testing.T) {
 				}
 			}
 		}
+		for _, other := range s.Tools() {
+			if bytes.Contains(append(tl.Input[:len(tl.Input):len(tl.Input)], tl.Output...), []byte(other.Name)) {
+				t.Errorf("%s: a schema speaks of %s, which may be called otherwise or not be offered", tl.Name, other.Name)
+			}
+		}
 		if bytes.Contains(tl.Output, []byte(`"type":[`)) {
 			t.Errorf("%s: a list of types is not portable", tl.Name)
 		}
