@@ -18,7 +18,7 @@ const (
 	minFreeBytes  = 8 << 20 // below it no command is journaled
 	maxReplyTos   = 8       // copies of one command that are told its outcome
 	maxAtOnce     = 4       // workflow commands beside the executor
-	maxLookAtOnce = 8       // pings and statuses at once
+	maxLookAtOnce = 8       // statuses at once
 )
 
 // submission is a command that passed the door, with whoever wants to hear.
@@ -73,11 +73,16 @@ func (m *Manager) door(d *amq.Delivery) (control.Command, error) {
 	return cmd, nil
 }
 
-// submit answers a look at once, in a bounded side pool, and takes a command
-// with an effect through the journal.
+// submit takes a command with an effect through the journal and answers a look
+// at once: a status in a bounded side pool, for it asks supervisord; a ping
+// here, so that whoever lives can always say so.
 func (m *Manager) submit(s submission) {
-	if s.cmd.Verb.Effect() {
+	switch {
+	case s.cmd.Verb.Effect():
 		m.accept(s)
+		return
+	case s.cmd.Verb == control.Ping:
+		m.answer(s, m.look(m.lookCtx, &s.cmd))
 		return
 	}
 	select {
@@ -223,10 +228,15 @@ func (m *Manager) reserve(cmd *control.Command) (begin, withdraw func(), err err
 	return func() { m.exec.Release(j) }, func() { m.exec.Withdraw(j) }, nil
 }
 
-// stopTarget is the start that a stop accepted now is meant for.
+// stopTarget is the start that a stop accepted now is meant for. It is read
+// from the disk where it can be: everything that comes in waits here, and a
+// supervisord that hangs would take its time.
 func (m *Manager) stopTarget() string {
 	if j := m.exec.Holder(); j != nil && j.verb == control.StartTestbed {
 		return j.id
+	}
+	if s, err := m.o.Testbed.readStarted(); err == nil && s != nil {
+		return s.StartID
 	}
 	return m.o.Testbed.StartID()
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -279,4 +280,44 @@ func TestLeavingWithAnOutcomeThatCannotBeWritten(t *testing.T) {
 	if err := m.work(leaving, func(context.Context) {}); err != nil {
 		t.Error(err)
 	}
+}
+
+// A supervisord that hangs keeps nobody from hearing that the manager lives,
+// nor from accepting a stop.
+func TestHungSupervisordKeepsNobodyWaiting(t *testing.T) {
+	b := newBench(t)
+	b.manager()
+	b.want(b.ask(control.Command{Verb: control.StartTestbed}), control.Succeeded, "")
+	d, err := b.testbed().daemon(nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := d.PID(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if id := b.testbed().StartID(); id == "" {
+		t.Error("a hung supervisord has no start id")
+	}
+	var looks sync.WaitGroup
+	for range 2 * maxLookAtOnce {
+		looks.Go(func() { b.ask(control.Command{Verb: control.Status}) })
+	}
+	var stop control.Reply
+	looks.Go(func() { stop = b.ask(control.Command{Verb: control.StopTestbed}) })
+	for range 20 {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		if _, err := b.client.Ping(ctx, "ann"); err != nil {
+			t.Error(err)
+		}
+		cancel()
+	}
+	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+		t.Error(err)
+	}
+	looks.Wait()
+	b.want(stop, control.Succeeded, "")
 }

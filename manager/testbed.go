@@ -108,7 +108,7 @@ func (t *Testbed) StartID() string {
 	if err != nil {
 		return ""
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // one that hangs is asked for 2 s first
 	defer cancel()
 	env, err := d.Environ(ctx)
 	if err != nil {
