@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/epic-swf/testbed/amq"
+	"github.com/epic-swf/testbed/swf"
 )
 
 func delivery(t *testing.T, r Reply) *amq.Delivery {
@@ -62,5 +63,22 @@ func TestRepliesGoToTheirIntent(t *testing.T) {
 	c.receive(context.Background(), delivery(t, Reply{CommandID: "a", Kind: Progress}))
 	if got := fmt.Sprint(len(first.replies), len(second.replies)); got != "1 2" {
 		t.Errorf("calls heard %s replies, want 1 2", got)
+	}
+}
+
+// An outcome with more programs than fit is told without them: the outcome is
+// what must arrive.
+func TestReplyOfTooManyProgramsIsTold(t *testing.T) {
+	r := Reply{CommandID: "a", Kind: Final, Outcome: Succeeded, Programs: make([]swf.Program, 3000)}
+	for i := range r.Programs {
+		r.Programs[i] = swf.Program{Name: fmt.Sprint("program-", i), State: swf.ProgramRunning, LogFile: "/some/where/logs/program.log"}
+	}
+	body, err := r.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := DecodeReply(body)
+	if err != nil || got.Outcome != Succeeded || got.Message == "" {
+		t.Errorf("%+v, %v", got, err)
 	}
 }

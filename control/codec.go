@@ -35,7 +35,8 @@ func DecodeCommand(body []byte) (Command, error) {
 }
 
 // Encode writes the reply as ASCII JSON of at most MaxBody bytes, cutting log
-// tails, from the front, until it fits.
+// tails, from the front, until it fits. What does not fit even so is told
+// without its programs and details: the outcome must arrive.
 func (r Reply) Encode() ([]byte, error) {
 	for keep := 2048; ; keep /= 2 {
 		b, err := json.Marshal(r)
@@ -46,10 +47,15 @@ func (r Reply) Encode() ([]byte, error) {
 		if len(b) <= MaxBody {
 			return b, nil
 		}
-		if keep == 0 {
+		switch {
+		case keep > 0:
+			r = r.cut(keep)
+		case r.Programs != nil || r.Details != nil:
+			r.Message += fmt.Sprintf(" (%d programs and the details do not fit into one message)", len(r.Programs))
+			r.Programs, r.Details, r.Text = nil, nil, ""
+		default:
 			return nil, fmt.Errorf("a reply of %d bytes does not fit into %d", len(b), MaxBody)
 		}
-		r = r.cut(keep)
 	}
 }
 

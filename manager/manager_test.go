@@ -321,3 +321,29 @@ func TestHungSupervisordKeepsNobodyWaiting(t *testing.T) {
 	looks.Wait()
 	b.want(stop, control.Succeeded, "")
 }
+
+// A torn note of the last start hides nothing of what runs, and a stop clears
+// it away.
+func TestTornNoteOfTheStart(t *testing.T) {
+	b := newBench(t)
+	b.manager()
+	b.want(b.ask(control.Command{Verb: control.StartTestbed}), control.Succeeded, "")
+	b.write("s/started.json", `{"start_id":`)
+	if r := b.want(b.ask(control.Command{Verb: control.Status}), control.Failed, swf.CodeEnvironment); len(r.Programs) == 0 {
+		t.Error("the programs are hidden")
+	}
+	b.want(b.ask(control.Command{Verb: control.StartTestbed}), control.Refused, swf.CodeAgentsRunning)
+	b.want(b.ask(control.Command{Verb: control.StopTestbed}), control.Succeeded, "")
+	b.want(b.ask(control.Command{Verb: control.StartTestbed}), control.Succeeded, "")
+}
+
+// A start that a stop overtook before it touched anything says so.
+func TestStartOvertakenBeforeItActs(t *testing.T) {
+	b := newBench(t)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(errOvertaken)
+	s, err := b.testbed().Start(ctx, StartRequest{ID: "x", Acting: func() error { t.Error("it acts"); return nil }})
+	if !swf.IsCode(err, swf.CodeCancelled) || s.Acted {
+		t.Errorf("acted %v, %v", s.Acted, err)
+	}
+}

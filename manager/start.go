@@ -58,7 +58,11 @@ func (t *Testbed) Start(ctx context.Context, req StartRequest) (Started, error) 
 		return s, err
 	}
 	defer lock.Unlock()
-	if s.Programs, err = t.refuseIfRunning(ctx, plan); err != nil {
+	s.Programs, err = t.refuseIfRunning(ctx, plan)
+	if ctx.Err() != nil {
+		return s, cancelled(ctx, err)
+	}
+	if err != nil {
 		return s, err
 	}
 	if req.Acting != nil {
@@ -75,7 +79,7 @@ func (t *Testbed) Start(ctx context.Context, req StartRequest) (Started, error) 
 		return s, nil
 	}
 	if errors.Is(context.Cause(ctx), errOvertaken) {
-		return s, swf.E(swf.CodeCancelled, "a stop overtook this start", "if the testbed is still wanted, start it again once it has stopped").Because(err)
+		return s, cancelled(ctx, err)
 	}
 	left, err := t.undo(ctx, plan, err)
 	for i, q := range s.Programs { // what failed stays as it failed; the others were stopped
@@ -84,6 +88,14 @@ func (t *Testbed) Start(ctx context.Context, req StartRequest) (Started, error) 
 		}
 	}
 	return s, err
+}
+
+// cancelled says why the context of a start ended.
+func cancelled(ctx context.Context, err error) error {
+	if errors.Is(context.Cause(ctx), errOvertaken) {
+		return swf.E(swf.CodeCancelled, "a stop overtook this start", "if the testbed is still wanted, start it again once it has stopped").Because(err)
+	}
+	return swf.E(swf.CodeInterrupted, fmt.Sprintf("the start was undone: %v", context.Cause(ctx)), "start it again").Because(err)
 }
 
 // plan is all that a start needs, resolved and checked before it acts.
@@ -134,11 +146,7 @@ func (t *Testbed) refuseIfRunning(ctx context.Context, p *plan) ([]swf.Program, 
 	case err != nil:
 		return nil, supervisorFailed("supervisord could not be asked", err)
 	}
-	before, err := t.readStarted()
-	if err != nil {
-		return nil, err
-	}
-	programs := t.programs(processes, before)
+	programs := t.programs(processes, nil)
 	active := activeNames(programs)
 	if len(active) == 0 {
 		return nil, nil
@@ -266,8 +274,8 @@ func startFailed(err error, programs []swf.Program) error {
 
 // undo stops what a failed start left and returns that and why it failed.
 func (t *Testbed) undo(ctx context.Context, p *plan, why error) ([]swf.Program, error) {
-	if cause := context.Cause(ctx); cause != nil {
-		why = swf.E(swf.CodeInterrupted, fmt.Sprintf("the start was undone: %v", cause), "start it again").Because(why)
+	if ctx.Err() != nil {
+		why = cancelled(ctx, why)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTime)
 	defer cancel()

@@ -75,7 +75,8 @@ func (t *Testbed) readStarted() (*started, error) {
 	}
 	var s started
 	if err := json.Unmarshal(b, &s); err != nil {
-		return nil, fmt.Errorf("%s: %w", t.startedPath(), err)
+		return nil, swf.E(swf.CodeEnvironment, fmt.Sprintf("%s, the note of the last start, cannot be read", t.startedPath()),
+			"stop the testbed (testbed stop-agents), which removes it, then start again").Because(err)
 	}
 	return &s, nil
 }
@@ -183,10 +184,10 @@ func (t *Testbed) Observe(ctx context.Context) (Observation, error) {
 	}
 	seen.Supervisor = "running"
 	s, err := t.readStarted()
+	seen.Programs = t.programs(processes, s)
 	if err != nil {
 		return seen, err
 	}
-	seen.Programs = t.programs(processes, s)
 	seen.State = sumUp(seen.Programs, s)
 	if s != nil {
 		seen.Namespace, seen.Config = s.Namespace, s.Config
