@@ -4,9 +4,9 @@
 #
 #   build  certificates, for Go's module downloads
 #   demo   build, and supervisord
-#   test   demo, and a C compiler (go test -race), ActiveMQ Classic, Node 22
-#          and the official MCP clients, those in Python too; of these, a
-#          missing one makes its tests skip, or, where CI is set, fails here
+#   test   demo, and a C compiler (go test -race), ActiveMQ Classic, PostgreSQL,
+#          Node 22 and the official MCP clients, those in Python too; of these,
+#          a missing one makes its tests skip, or, where CI is set, fails here
 #
 # Packages come from the machine's package manager, as root or by "sudo -n",
 # which never asks for a password. Where that is impossible, supervisord goes
@@ -207,6 +207,18 @@ need_compiler() {
 	esac || lacking "a C compiler" "tests run without the race detector" "install gcc and the C library's headers"
 }
 
+need_postgresql() {
+	have initdb && return 0
+	for f in /usr/lib/postgresql/*/bin/initdb; do
+		[ ! -x "$f" ] || return 0
+	done
+	case $(manager) in
+	dnf | zypper) packages postgresql-server ;;
+	brew) packages postgresql@17 ;;
+	*) packages postgresql ;;
+	esac || lacking "PostgreSQL" "its tests are skipped" "on Debian: apt-get install postgresql"
+}
+
 need_activemq() {
 	jar=/usr/share/activemq/bin/activemq.jar
 	[ -e "$jar" ] && have java && return 0
@@ -274,6 +286,7 @@ test)
 	need_supervisord
 	need_compiler
 	need_activemq
+	need_postgresql
 	need_mcp_clients
 	need_python_client
 	;;

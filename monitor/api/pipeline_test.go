@@ -93,6 +93,10 @@ func TestPipelineErrors(t *testing.T) {
 			t.Errorf("POST %s %.100s: %d\n got %s\nwant %s", c.path, c.body, r.status, r.body, c.want)
 		}
 	}
+	workflow := s.must(201, "POST", "/api/workflows/", `{"filename":"w0","daq_state":"run","daq_substate":"physics","generated_time":"2026-11-23T11:00:00","stf_start_time":"2026-11-23T11:00:00","stf_end_time":"2026-11-23T11:00:01"}`)["workflow_id"]
+	stage := fmt.Sprintf(`{"workflow":%q,"agent_name":"a","agent_type":"data"}`, workflow)
+	s.must(201, "POST", "/api/workflow-stages/", stage)
+	s.json("POST", "/api/workflow-stages/", stage).want(t, 400, `{"non_field_errors":["The fields workflow, agent_name, agent_type must make a unique set."]}`)
 	for query, want := range map[string]string{
 		"tf-slices/?run_number=x":      `{"run_number":["Enter a number."]}`,
 		"tf-slices/?fastmon_file_id=7": `{"fastmon_file_id":["Enter a valid UUID."]}`,

@@ -18,6 +18,7 @@ type Beat struct {
 	Values   Record
 	Instance string
 	Seq      int64
+	New      Record // further columns of an agent that is not known yet; nil: none
 }
 
 // Beat stores a heartbeat, with last_heartbeat from the store's clock, and
@@ -26,31 +27,38 @@ type Beat struct {
 // revive an agent that has said EXITED, even if another process beats under
 // the name by now.
 func (s *Store) Beat(ctx context.Context, b Beat) (agent Record, created bool, err error) {
-	name := b.Values["instance_name"]
 	err = s.transact(ctx, func(tx *sql.Tx) error {
-		current, err := get(ctx, tx, Agents, "instance_name", name)
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			return err
-		}
-		late, err := s.late(ctx, tx, name, b)
-		if err != nil {
-			return err
-		}
-		if late && current != nil {
-			agent = current
-			return nil
-		}
-		values := maps.Clone(b.Values)
-		values["last_heartbeat"] = s.now().UTC()
-		if current == nil {
-			agent, err = s.insert(ctx, tx, Agents, values)
-			created = true
-			return err
-		}
-		agent, err = s.set(ctx, tx, Agents, current, values)
+		agent, created, err = s.beat(ctx, tx, b)
 		return err
 	})
 	return agent, created, err
+}
+
+func (s *Store) beat(ctx context.Context, tx *sql.Tx, b Beat) (agent Record, created bool, err error) {
+	name := b.Values["instance_name"]
+	if err := s.hold(ctx, tx, name); err != nil {
+		return nil, false, err
+	}
+	current, err := get(ctx, tx, Agents, "instance_name", name, "")
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, false, err
+	}
+	late, err := s.late(ctx, tx, name, b)
+	if err != nil {
+		return nil, false, err
+	}
+	if late && current != nil {
+		return current, false, nil
+	}
+	values := maps.Clone(b.Values)
+	values["last_heartbeat"] = s.now().UTC()
+	if current == nil {
+		maps.Copy(values, b.New)
+		agent, err = s.insert(ctx, tx, Agents, values)
+		return agent, true, err
+	}
+	agent, err = s.set(ctx, tx, Agents, current, values)
+	return agent, false, err
 }
 
 // late reports whether b came late, and if not remembers its number.

@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // ErrNotFound says that there is no such record.
@@ -29,34 +26,14 @@ func (e *ConflictError) Error() string {
 
 // asConflict names the broken constraint behind a driver's error.
 func asConflict(t *Table, err error) error {
-	var e *sqlite.Error
-	if !errors.As(err, &e) {
-		return fmt.Errorf("store: %s: %w", t.Name, err)
-	}
-	switch e.Code() {
-	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
-		return &ConflictError{Table: t, Columns: uniqueColumns(t, e.Error())}
-	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
-		return fmt.Errorf("%w (%s)", ErrReference, t.Name)
-	}
-	return fmt.Errorf("store: %s: %w", t.Name, err)
-}
-
-// uniqueColumns reads the columns out of SQLite's text, which lists them as
-// "table.column, table.column".
-func uniqueColumns(t *Table, text string) []string {
-	var found []string
-	for _, c := range t.Columns {
-		for _, end := range []string{",", " ", ""} {
-			name := t.Name + "." + c.Name + end
-			if (end == "" && strings.HasSuffix(text, name)) || (end != "" && strings.Contains(text, name)) {
-				found = append(found, c.Name)
-				break
-			}
+	for _, d := range []*dialect{&sqliteDialect, &postgresDialect} {
+		unique, reference := d.broken(t, err)
+		switch {
+		case unique != nil:
+			return &ConflictError{Table: t, Columns: unique}
+		case reference:
+			return fmt.Errorf("%w (%s)", ErrReference, t.Name)
 		}
 	}
-	if found == nil {
-		found = []string{t.Key}
-	}
-	return found
+	return fmt.Errorf("store: %s: %w", t.Name, err)
 }

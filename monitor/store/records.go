@@ -32,15 +32,15 @@ func (s *Store) insert(ctx context.Context, q querier, t *Table, r Record) (Reco
 
 // Get returns the record whose column equals value. Error: ErrNotFound.
 func (s *Store) Get(ctx context.Context, t *Table, column string, value any) (Record, error) {
-	return get(ctx, s.read, t, column, value)
+	return get(ctx, s.read, t, column, value, "")
 }
 
-func get(ctx context.Context, q querier, t *Table, column string, value any) (Record, error) {
+func get(ctx context.Context, q querier, t *Table, column string, value any, forUpdate string) (Record, error) {
 	where, args, err := whereSQL(t, Query{Equal: map[string]any{column: value}}, nil)
 	if err != nil {
 		return nil, err
 	}
-	return one(ctx, q, t, "SELECT "+columnsSQL(t)+" FROM "+t.Name+where, args)
+	return one(ctx, q, t, "SELECT "+columnsSQL(t)+" FROM "+t.Name+where+forUpdate, args)
 }
 
 // Update changes the record with that key in one transaction: change sees the
@@ -50,7 +50,7 @@ func get(ctx context.Context, q querier, t *Table, column string, value any) (Re
 func (s *Store) Update(ctx context.Context, t *Table, key any, change func(Record) (Record, error)) (Record, error) {
 	var updated Record
 	err := s.transact(ctx, func(tx *sql.Tx) error {
-		current, err := get(ctx, tx, t, t.Key, key)
+		current, err := get(ctx, tx, t, t.Key, key, s.dialect.forUpdate)
 		if err != nil {
 			return err
 		}

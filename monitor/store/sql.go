@@ -16,7 +16,7 @@ type querier interface {
 }
 
 // Statements are built from the tables' own column names; what comes from
-// outside is always an argument. $1 is read by SQLite and PostgreSQL alike.
+// outside is always an argument. Both databases read them.
 
 func columnsSQL(t *Table) string {
 	names := make([]string, len(t.Columns))

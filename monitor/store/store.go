@@ -6,45 +6,54 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
-	"os"
-	"path/filepath"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver registers itself with database/sql
+	"github.com/jackc/pgx/v5"
 
 	"github.com/epic-swf/testbed/swf"
 )
 
-// readers is how many connections read at once beside the one that writes.
-const readers = 4
-
 // Options say where a store is.
 type Options struct {
 	Path string           // the SQLite file; its folder must exist
+	DSN  swf.Secret       // instead of Path: a PostgreSQL database, as URL or as key=value
 	Now  func() time.Time // nil: time.Now; the clock by which heartbeats are judged
 	Log  *slog.Logger     // nil: nothing is logged
 }
 
-// Store is an open store. One connection writes, several read; it is safe for
-// concurrent use, also by several processes. A crash of the process loses
-// nothing that was answered; a power failure may lose the last moments.
+// Store is an open store. It is safe for concurrent use, also by several
+// processes. A crash of the process loses nothing that was answered; a power
+// failure may lose the last moments of SQLite.
 type Store struct {
-	write, read *sql.DB
+	write, read *sql.DB // in SQLite one connection writes and several read
+	dialect     dialect
 	now         func() time.Time
 	log         *slog.Logger
 	opened      time.Time
 }
 
-// Open opens the store at o.Path, making the file (0600) and bringing its
-// schema up to date as needed. Errors are *swf.Error (bad_environment).
+// Open opens the store, making the SQLite file (0600) if there is none, and
+// brings its schema up to date. Errors are *swf.Error (bad_environment).
 func Open(ctx context.Context, o Options) (*Store, error) {
 	s, err := open(ctx, o)
-	if err != nil {
-		return nil, swf.E(swf.CodeEnvironment, fmt.Sprintf("the monitor's store %s cannot be opened: %v", o.Path, err),
-			"check that its folder exists, is yours and has space; a file that is damaged can be moved away").Because(err)
+	if err == nil {
+		return s, nil
 	}
-	return s, nil
+	if o.DSN != "" {
+		return nil, swf.E(swf.CodeEnvironment, fmt.Sprintf("the monitor's database %s cannot be opened: %v", databaseName(o.DSN), err),
+			"check that PostgreSQL runs there, that the database exists and that the login may make tables in it").Because(err)
+	}
+	return nil, swf.E(swf.CodeEnvironment, fmt.Sprintf("the monitor's store %s cannot be opened: %v", o.Path, err),
+		"check that its folder exists, is yours and has space; a file that is damaged can be moved away").Because(err)
+}
+
+// databaseName shows which database a DSN names, and no password.
+func databaseName(dsn swf.Secret) string {
+	c, err := pgx.ParseConfig(dsn.Reveal())
+	if err != nil {
+		return "(its name cannot be read)"
+	}
+	return fmt.Sprintf("%s on %s", c.Database, c.Host)
 }
 
 func open(ctx context.Context, o Options) (*Store, error) {
@@ -56,48 +65,26 @@ func open(ctx context.Context, o Options) (*Store, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	s.opened = s.now()
-	path, err := filepath.Abs(o.Path)
+	var err error
+	if o.DSN != "" {
+		err = s.openPostgres(o.DSN.Reveal())
+	} else {
+		err = s.openFile(o.Path)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	// SQLite would make the file with the umask's rights.
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	if err := f.Close(); err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	if s.write, err = openSQLite(path, "immediate", 1); err != nil {
 		return nil, err
 	}
-	if s.read, err = openSQLite(path, "deferred", readers); err != nil {
-		return nil, errors.Join(err, s.write.Close())
-	}
-	if err := migrate(ctx, s.write); err != nil {
+	if err := s.migrate(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-// openSQLite opens a pool of at most conns connections. txlock "immediate"
-// takes the write lock at BEGIN, so no transaction fails half-way on it.
-func openSQLite(path, txlock string, conns int) (*sql.DB, error) {
-	q := url.Values{"_txlock": {txlock}, "_pragma": {
-		"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(1)",
-	}}
-	dsn := url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}
-	db, err := sql.Open("sqlite", dsn.String())
-	if err != nil {
-		return nil, fmt.Errorf("store: open %s: %w", path, err)
-	}
-	db.SetMaxOpenConns(conns)
-	db.SetMaxIdleConns(conns)
-	return db, nil
-}
-
 // Close closes the store. Calls in flight fail.
 func (s *Store) Close() error {
+	if s.read == s.write {
+		return s.write.Close()
+	}
 	return errors.Join(s.read.Close(), s.write.Close())
 }
 

@@ -18,13 +18,15 @@ import (
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
+type suiteTest struct {
+	name string
+	test func(t *testing.T, open func(func() time.Time) *store.Store)
+}
+
 // suite is what every back-end must do. fresh makes an empty database and
 // returns what opens it, again and again.
 func suite(t *testing.T, fresh func(t *testing.T) (open func(now func() time.Time) *store.Store)) {
-	tests := []struct {
-		name string
-		test func(t *testing.T, open func(now func() time.Time) *store.Store)
-	}{
+	tests := []suiteTest{
 		{"records come back as they went", testRoundTrip},
 		{"records outlive the process", testReopen},
 		{"conflicts and references", testConflicts},
@@ -37,7 +39,7 @@ func suite(t *testing.T, fresh func(t *testing.T) (open func(now func() time.Tim
 		{"the lease starts anew", testLease},
 		{"old logs go", testPrune},
 	}
-	for _, c := range tests {
+	for _, c := range append(tests, recording()...) {
 		t.Run(c.name, func(t *testing.T) { c.test(t, fresh(t)) })
 	}
 }
@@ -68,6 +70,15 @@ func rows() []struct {
 		{store.RunStates, store.Record{"run_number": int64(100010), "phase": "p", "state": "s", "target_worker_count": int64(1), "state_changed_at": at}},
 		{store.StateEvents, store.Record{"timestamp": at, "run_number": int64(100010), "event_type": "t", "state": "s", "event_data": js}},
 		{store.Namespaces, store.Record{"name": "n", "owner": "o"}},
+		{store.FastMonFiles, store.Record{"tf_file_id": "t", "stf_file": "n", "tf_filename": "n_tf_001.tf", "file_size_bytes": nil, "tf_count": int64(14)}},
+		{store.TFSlices, store.Record{"fastmon_file": "n_tf_001.tf", "slice_id": int64(0), "tf_first": int64(1), "tf_last": int64(2), "tf_count": int64(2),
+			"run_number": int64(100010), "assigned_at": at}},
+		{store.Workers, store.Record{"worker_id": "w", "run_number": int64(100010), "panda_job": "j", "location": "l", "status": "s", "started_at": at}},
+		{store.STFWorkflows, store.Record{"workflow_id": "w", "filename": "n", "daq_state": "run", "daq_substate": "physics", "generated_time": at,
+			"stf_start_time": at, "stf_end_time": at, "stf_metadata": js}},
+		{store.Stages, store.Record{"stage_id": "s", "workflow": "w", "agent_name": "a", "agent_type": "data", "processing_time_seconds": 0.125}},
+		{store.Messages, store.Record{"message_id": "m", "workflow": "w", "stage": "s", "message_type": "t", "message_content": js, "sent_at": at, "is_successful": true}},
+		{store.AIMemory, store.Record{"username": "u", "session_id": "s", "role": "user", "content": "ü\n🚀", "namespace": nil}},
 	}
 }
 
@@ -121,14 +132,15 @@ func testConflicts(t *testing.T, open func(func() time.Time) *store.Store) {
 	}
 	unique := map[*store.Table][]string{store.Agents: {"instance_name"}, store.Subscribers: {"subscriber_name"},
 		store.Definitions: {"workflow_name", "version"}, store.Executions: {"execution_id"}, store.Runs: {"run_number"},
-		store.RunStates: {"run_number"}, store.Namespaces: {"name"}, store.Logs: nil, store.StateEvents: nil}
+		store.RunStates: {"run_number"}, store.Namespaces: {"name"}, store.Logs: nil, store.StateEvents: nil, store.AIMemory: nil,
+		store.TFSlices: {"fastmon_file", "slice_id"}, store.Workers: {"worker_id"}, store.Messages: {"message_id"}}
 	for _, row := range rows() {
 		want, checked := unique[row.table]
 		_, err := s.Insert(t.Context(), row.table, row.record)
 		var taken *store.ConflictError
 		errors.As(err, &taken)
 		switch {
-		case !checked: // two columns of files are unique; below
+		case !checked: // more than the key of these is unique; files are below
 		case want == nil && err != nil:
 			t.Errorf("%s: %v", row.table.Name, err)
 		case want != nil && (taken == nil || !slices.Equal(taken.Columns, want)):

@@ -3,7 +3,7 @@ package store
 // The tables, columns in the order of the contract's objects (1.4).
 var (
 	// Agents are the agents and managers, one for each instance_name.
-	Agents = table("agents", "id", "last_heartbeat DESC, id DESC",
+	Agents = table("agents", "id", "COALESCE(last_heartbeat,0) DESC, id DESC",
 		"id:int", "instance_name", "agent_type", "description", "status", "last_heartbeat:time",
 		"agent_url", "workflow_enabled:bool", "current_stf_count:int", "total_stf_processed:int",
 		"last_stf_processed:time", "pid:int", "hostname", "operational_state", "namespace",

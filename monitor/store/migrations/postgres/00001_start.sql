@@ -2,13 +2,13 @@
 
 -- +goose Up
 CREATE TABLE sequences (
-    name       TEXT PRIMARY KEY,
+    name       TEXT COLLATE "C" PRIMARY KEY,
     next_value BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
 );
 
 CREATE TABLE namespaces (
-    name        TEXT PRIMARY KEY,
+    name        TEXT COLLATE "C" PRIMARY KEY,
     owner       TEXT NOT NULL,
     description TEXT NOT NULL DEFAULT '',
     metadata    TEXT,
@@ -102,7 +102,7 @@ CREATE TABLE workflow_definitions (
 );
 
 CREATE TABLE workflow_executions (
-    execution_id        TEXT PRIMARY KEY,
+    execution_id        TEXT COLLATE "C" PRIMARY KEY,
     namespace           TEXT,
     parameter_values    TEXT NOT NULL,
     performance_metrics TEXT,
@@ -125,7 +125,7 @@ CREATE TABLE runs (
 );
 
 CREATE TABLE stf_files (
-    file_id         TEXT PRIMARY KEY,
+    file_id         TEXT COLLATE "C" PRIMARY KEY,
     run             BIGINT NOT NULL REFERENCES runs (run_id) ON DELETE CASCADE,
     machine_state   TEXT NOT NULL DEFAULT 'physics',
     stf_filename    TEXT NOT NULL UNIQUE,

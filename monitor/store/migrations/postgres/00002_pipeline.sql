@@ -3,7 +3,7 @@
 
 -- +goose Up
 CREATE TABLE fastmon_files (
-    tf_file_id      TEXT PRIMARY KEY,
+    tf_file_id      TEXT COLLATE "C" PRIMARY KEY,
     stf_file        TEXT NOT NULL REFERENCES stf_files (stf_filename) ON DELETE CASCADE ON UPDATE CASCADE,
     tf_filename     TEXT NOT NULL UNIQUE,
     file_size_bytes BIGINT,
@@ -41,7 +41,7 @@ CREATE INDEX tf_slices_open ON tf_slices ((completed_at IS NOT NULL), id);
 CREATE INDEX tf_slices_run ON tf_slices (run_number, slice_id);
 
 CREATE TABLE workers (
-    worker_id        TEXT PRIMARY KEY,
+    worker_id        TEXT COLLATE "C" PRIMARY KEY,
     run_number       BIGINT NOT NULL,
     panda_job        TEXT NOT NULL,
     location         TEXT NOT NULL,
@@ -58,7 +58,7 @@ CREATE INDEX workers_started ON workers (started_at, worker_id);
 CREATE INDEX workers_run ON workers (run_number, status);
 
 CREATE TABLE stf_workflows (
-    workflow_id    TEXT PRIMARY KEY,
+    workflow_id    TEXT COLLATE "C" PRIMARY KEY,
     filename       TEXT NOT NULL UNIQUE,
     file_id        TEXT,
     daq_state      TEXT NOT NULL,
@@ -78,7 +78,7 @@ CREATE TABLE stf_workflows (
 CREATE INDEX stf_workflows_generated ON stf_workflows (generated_time, workflow_id);
 
 CREATE TABLE workflow_stages (
-    stage_id                TEXT PRIMARY KEY,
+    stage_id                TEXT COLLATE "C" PRIMARY KEY,
     workflow                TEXT NOT NULL REFERENCES stf_workflows (workflow_id) ON DELETE CASCADE,
     agent_name              TEXT NOT NULL,
     agent_type              TEXT NOT NULL,
@@ -99,7 +99,7 @@ CREATE TABLE workflow_stages (
 CREATE INDEX workflow_stages_created ON workflow_stages (workflow, created_at, stage_id);
 
 CREATE TABLE workflow_messages (
-    message_id       TEXT PRIMARY KEY,
+    message_id       TEXT COLLATE "C" PRIMARY KEY,
     workflow         TEXT REFERENCES stf_workflows (workflow_id) ON DELETE CASCADE,
     stage            TEXT REFERENCES workflow_stages (stage_id) ON DELETE CASCADE,
     message_type     TEXT NOT NULL,
