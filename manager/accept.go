@@ -147,20 +147,21 @@ func (m *Manager) repeat(known *record, s submission) {
 			fmt.Sprintf("command_id %s was used for another command", s.cmd.ID), "use a fresh command_id for a new command; the first command stands")))
 		return
 	}
-	if known.Phase != phaseDone && s.replyTo != "" && !slices.Contains(known.ReplyTos, s.replyTo) && len(known.ReplyTos) < maxReplyTos {
-		updated, err := m.journal.Modify(s.cmd.ID, func(r *record) error {
-			r.ReplyTos = append(r.ReplyTos, s.replyTo)
-			return nil
-		})
-		if err == nil {
-			known = updated
-		}
-	}
 	if known.Phase == phaseDone {
 		m.answer(s, *known.Outcome)
 		return
 	}
 	m.listen(s)
+	joined, err := m.journal.Modify(s.cmd.ID, func(r *record) error {
+		if s.replyTo != "" && !slices.Contains(r.ReplyTos, s.replyTo) && len(r.ReplyTos) < maxReplyTos {
+			r.ReplyTos = append(r.ReplyTos, s.replyTo)
+		}
+		return nil
+	})
+	if err == nil && joined.Phase == phaseDone { // concluded meanwhile, perhaps before this one listened
+		m.tell(joined, *joined.Outcome)
+		return
+	}
 	m.answer(s, control.Reply{CommandID: s.cmd.ID, Kind: control.Accepted})
 }
 

@@ -347,3 +347,23 @@ func TestStartOvertakenBeforeItActs(t *testing.T) {
 		t.Errorf("acted %v, %v", s.Acted, err)
 	}
 }
+
+// A further copy that comes while its command is being concluded hears the
+// outcome, and nothing of it stays behind.
+func TestCopyBesideTheConclusion(t *testing.T) {
+	b := newBench(t)
+	m := b.new(nil)
+	m.journal = openJournal(b.paths.Journal())
+	defer m.journal.Close()
+	known := crashed("x", control.StartTestbed, phaseActing, "")
+	if err := m.journal.Put(known); err != nil {
+		t.Fatal(err)
+	}
+	m.conclude("x", control.Reply{Outcome: control.Succeeded}) // between the look into the journal and the repeating
+	var last control.Reply
+	m.repeat(known, submission{cmd: known.Command, local: func(r control.Reply) { last = r }})
+	b.want(last, control.Succeeded, "")
+	if len(m.local.byID) != 0 {
+		t.Error("a listener is left")
+	}
+}
