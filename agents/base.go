@@ -36,6 +36,9 @@ type Options struct {
 	Program   string // supervisord's name of this process, "" when there is none
 	Log       *slog.Logger
 	Beat      time.Duration // between heartbeats; default 10 s
+	// Parameters are those of the testbed's own workflow, for runs whose
+	// record the monitor does not give.
+	Parameters Parameters
 }
 
 // Base is what all agents have in common. Its methods may be called from any
@@ -132,6 +135,13 @@ func (b *Base) SetDetails(details map[string]any) {
 	b.BeatNow()
 }
 
+// Count replaces the counters without telling them before the next heartbeat.
+func (b *Base) Count(details map[string]any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.details = details
+}
+
 // SetContext names the execution and run that log records belong to.
 func (b *Base) SetContext(executionID, runID string) {
 	b.mu.Lock()
@@ -150,6 +160,11 @@ func (b *Base) BeatNow() {
 // Send publishes m with the agent's name as sender and its namespace. It waits
 // for the broker until ctx ends and does not change m.
 func (b *Base) Send(ctx context.Context, destination string, m swf.Message) error {
+	return b.SendWith(ctx, destination, m, nil)
+}
+
+// SendWith is Send with STOMP headers.
+func (b *Base) SendWith(ctx context.Context, destination string, m swf.Message, headers map[string]string) error {
 	stamp := swf.Message{"sender": b.Name()}
 	if b.o.Namespace != "" {
 		stamp["namespace"] = b.o.Namespace
@@ -158,7 +173,7 @@ func (b *Base) Send(ctx context.Context, destination string, m swf.Message) erro
 	if err != nil {
 		return err
 	}
-	return b.o.Bus.Publish(ctx, amq.Message{Destination: destination, Body: body})
+	return b.o.Bus.Publish(ctx, amq.Message{Destination: destination, Headers: headers, Body: body})
 }
 
 // Listen subscribes to a topic and hands every message of the agent's

@@ -11,10 +11,8 @@ import (
 
 // Limits of the data agent.
 const (
-	workSize    = 10_000                 // messages taken off the bus and not yet worked on
-	registering = 2 * time.Second        // how long stf_ready waits for the file's registration
-	publishing  = 5 * time.Second        // how long a message waits for the broker
-	drainTime   = 300 * time.Millisecond // at the end: for messages already taken
+	registering = 2 * time.Second // how long stf_ready waits for the file's registration
+	publishing  = 5 * time.Second // how long a message waits for the broker
 )
 
 // Data is the data agent of the contract's section 7.4: it registers runs and
@@ -25,7 +23,7 @@ const (
 // down files are still announced; their registration follows.
 type Data struct {
 	base *Base
-	work chan swf.Message
+	desk *desk
 	recs recorder
 
 	// What follows belongs to the working goroutine.
@@ -39,61 +37,19 @@ func NewData(o Options) (*Data, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Data{
-		base: b, work: make(chan swf.Message, workSize), active: make(map[string]int),
+	d := &Data{
+		base: b, active: make(map[string]int),
 		recs: recorder{monitor: o.Monitor, log: b.Log(), ids: make(map[int64]int64), by: b.Name},
-	}, nil
+	}
+	d.desk = newDesk(b, d.handle, swf.MsgRunImminent, swf.MsgStartRun, swf.MsgSTFGen, swf.MsgEndRun)
+	return d, nil
 }
 
 // Run works until ctx ends, and returns nil within about a second of that.
 func (d *Data) Run(ctx context.Context) error { return d.base.Run(ctx, d.serve) }
 
 func (d *Data) serve(ctx context.Context) error {
-	sub := d.base.Listen(swf.TopicWorkflow, d.receive)
-	defer sub.Close()
-	select {
-	case <-sub.Ready():
-		d.base.SetState(swf.OpReady)
-	case <-ctx.Done():
-		return nil
-	}
-	for {
-		select {
-		case m := <-d.work:
-			d.handle(ctx, m)
-		case <-ctx.Done():
-			sub.Close()
-			d.drain(ctx)
-			return nil
-		}
-	}
-}
-
-// receive is called by the bus and must not wait for anything.
-func (d *Data) receive(_ context.Context, m swf.Message) {
-	switch m.Type() {
-	case swf.MsgRunImminent, swf.MsgStartRun, swf.MsgSTFGen, swf.MsgEndRun:
-	default:
-		return // everything else on the topic is for others, or our own
-	}
-	select {
-	case d.work <- m:
-	default:
-		d.base.Log().Error("dropped a message: too many wait", "msg_type", m.Type(), "run_id", runID(m))
-	}
-}
-
-func (d *Data) drain(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
-	defer cancel()
-	for ctx.Err() == nil {
-		select {
-		case m := <-d.work:
-			d.handle(ctx, m)
-		default:
-			return
-		}
-	}
+	return d.desk.serve(ctx, nil, d.base.Listen(swf.TopicWorkflow, d.desk.put))
 }
 
 func (d *Data) handle(ctx context.Context, m swf.Message) {

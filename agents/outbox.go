@@ -16,7 +16,8 @@ import (
 // Limits of an outbox.
 const (
 	outboxSize  = 10_000
-	serverTries = 5 // for one call that the monitor answers with a 5xx
+	outboxFull  = 1000 // where Room makes those wait who can
+	serverTries = 5    // for one call that the monitor answers with a 5xx, or that comes too early
 )
 
 // Outbox makes calls to the monitor one after the other on a goroutine of its
@@ -86,6 +87,24 @@ func (o *Outbox) Wait(ctx context.Context, t *Told) bool {
 		case <-changed:
 		case <-ctx.Done():
 			return false
+		}
+	}
+}
+
+// Room waits while very many calls wait already, until ctx ends: who works
+// faster than the monitor takes calls is not to lose any.
+func (o *Outbox) Room(ctx context.Context) {
+	for {
+		o.mu.Lock()
+		n, changed := len(o.items), o.changed
+		o.mu.Unlock()
+		if n < outboxFull {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
 		}
 	}
 }
@@ -168,9 +187,12 @@ func (o *Outbox) make(ctx context.Context, t *Told) error {
 // passing reports whether an error is worth another attempt.
 func passing(err error, n int) bool {
 	var status *monitor.StatusError
-	if errors.As(err, &status) {
+	if errors.As(err, &status) && !errors.As(err, new(later)) {
 		again := status.Status >= 500 || status.Status == http.StatusTooManyRequests || status.Status == http.StatusRequestTimeout
 		return again && n < serverTries
+	}
+	if errors.As(err, new(later)) {
+		return n < serverTries
 	}
 	return swf.IsCode(err, swf.CodeMonitorUnavailable) || errors.Is(err, context.DeadlineExceeded)
 }
@@ -210,6 +232,11 @@ func (o *Outbox) broadcast() {
 	close(o.changed)
 	o.changed = make(chan struct{})
 }
+
+// later is an error that passes when somebody else has done his part.
+type later struct{ error }
+
+func (e later) Unwrap() error { return e.error }
 
 // detail tells what a refusal said, which its Error method may shorten.
 func detail(err error) string {

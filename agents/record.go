@@ -173,3 +173,10 @@ func exists(err error) bool {
 	var status *monitor.StatusError
 	return errors.As(err, &status) && status.Status == 400 && strings.Contains(status.Body, "already exists")
 }
+
+// twice reports whether the monitor refused a second record of what is unique
+// by two fields.
+func twice(err error) bool {
+	var status *monitor.StatusError
+	return errors.As(err, &status) && status.Status == 400 && strings.Contains(status.Body, "unique set")
+}

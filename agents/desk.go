@@ -1,0 +1,87 @@
+package agents
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/epic-swf/testbed/amq"
+	"github.com/epic-swf/testbed/swf"
+)
+
+// Limits of a desk.
+const (
+	workSize  = 10_000                 // messages taken off the bus and not yet worked on
+	drainTime = 300 * time.Millisecond // at the end: for messages already taken
+)
+
+// desk is where an agent works: one goroutine handles the messages in the
+// order in which they came, and never makes the bus wait.
+type desk struct {
+	base   *Base
+	work   chan swf.Message
+	kinds  []string // message types that are for this agent; the rest is for others
+	handle func(context.Context, swf.Message)
+	alarm  <-chan time.Time          // may be nil
+	rung   func(ctx context.Context) // called when alarm fires
+}
+
+func newDesk(b *Base, handle func(context.Context, swf.Message), kinds ...string) *desk {
+	return &desk{base: b, work: make(chan swf.Message, workSize), kinds: kinds, handle: handle}
+}
+
+// put is called by the bus and must not wait for anything.
+func (d *desk) put(_ context.Context, m swf.Message) {
+	if !slices.Contains(d.kinds, m.Type()) {
+		return
+	}
+	select {
+	case d.work <- m:
+	default:
+		d.base.Log().Error("dropped a message: too many wait", "msg_type", m.Type(), "run_id", runID(m))
+	}
+}
+
+// serve waits for the subscriptions, becomes READY and works until ctx ends.
+// Then it closes the subscriptions and handles what is on the desk already.
+func (d *desk) serve(ctx context.Context, ready func(), subs ...*amq.Subscription) error {
+	for _, s := range subs {
+		defer s.Close()
+		select {
+		case <-s.Ready():
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	d.base.SetState(swf.OpReady)
+	if ready != nil {
+		ready()
+	}
+	for {
+		select {
+		case m := <-d.work:
+			d.handle(ctx, m)
+		case <-d.alarm:
+			d.rung(ctx)
+		case <-ctx.Done():
+			for _, s := range subs {
+				s.Close()
+			}
+			d.drain(ctx)
+			return nil
+		}
+	}
+}
+
+func (d *desk) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	for ctx.Err() == nil {
+		select {
+		case m := <-d.work:
+			d.handle(ctx, m)
+		default:
+			return
+		}
+	}
+}

@@ -1,0 +1,73 @@
+package agents
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strconv"
+
+	"github.com/epic-swf/testbed/monitor"
+	"github.com/epic-swf/testbed/swf"
+)
+
+// filePage is how many STF files are asked for at once.
+const filePage = 500
+
+// openRun is a run under way as the monitor shows it to an agent that has just
+// begun to listen.
+type openRun struct {
+	number    int64
+	execution string
+	files     []swf.STFFile // oldest first
+}
+
+// message makes the beginning of a message of that run.
+func (r openRun) message(kind string) swf.Message {
+	return swf.Message{"msg_type": kind, "run_id": strconv.FormatInt(r.number, 10), "execution_id": r.execution}
+}
+
+// openRuns finds the runs of the namespace whose execution has not ended. A
+// run belongs to the execution that its run_imminent named.
+func (b *Base) openRuns(ctx context.Context) ([]openRun, error) {
+	running, err := b.o.Monitor.Executions(ctx, monitor.Filter{Status: swf.ExecutionRunning, Namespace: b.o.Namespace})
+	if err != nil || len(running) == 0 {
+		return nil, err
+	}
+	runs, err := b.o.Monitor.Runs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var open []openRun
+	for _, run := range runs {
+		var imminent swf.Message
+		if json.Unmarshal(run.RunConditions, &imminent) != nil || imminent.ExecutionID() == "" {
+			continue
+		}
+		if !slices.ContainsFunc(running, func(x swf.Execution) bool { return x.ExecutionID == imminent.ExecutionID() }) {
+			continue
+		}
+		r := openRun{number: run.RunNumber, execution: imminent.ExecutionID()}
+		if r.files, err = b.filesOf(ctx, run); err != nil {
+			return nil, err
+		}
+		open = append(open, r)
+	}
+	return open, nil
+}
+
+func (b *Base) filesOf(ctx context.Context, run swf.Run) ([]swf.STFFile, error) {
+	var all []swf.STFFile
+	for {
+		page, err := b.o.Monitor.STFFiles(ctx, monitor.FileFilter{RunNumber: run.RunNumber, Limit: filePage, Start: len(all)})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page...)
+		if len(page) < filePage {
+			break
+		}
+	}
+	all = slices.DeleteFunc(all, func(f swf.STFFile) bool { return f.Run != run.RunID })
+	slices.Reverse(all) // the monitor gives the newest first
+	return all, nil
+}
