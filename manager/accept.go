@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,7 +16,7 @@ import (
 )
 
 const (
-	minFreeBytes  = 8 << 20 // below it no command is journaled
+	minFreeBytes  = 8 << 20 // kept for stops and outcomes: below it nothing else is begun
 	maxReplyTos   = 8       // copies of one command that are told its outcome
 	maxAtOnce     = 4       // workflow commands beside the executor
 	maxLookAtOnce = 8       // statuses at once
@@ -106,7 +107,7 @@ func (m *Manager) accept(s submission) {
 	defer m.accepting.Unlock()
 	known, err := m.journal.Get(s.cmd.ID)
 	if err != nil {
-		m.answer(s, control.Refusal(s.cmd.ID, err))
+		m.unwritten(s, err)
 		return
 	}
 	if known != nil {
@@ -132,12 +133,36 @@ func (m *Manager) accept(s submission) {
 	}
 	if err := m.journal.Put(rec); err != nil {
 		withdraw()
-		m.answer(s, control.Refusal(s.cmd.ID, err))
+		m.unwritten(s, err)
 		return
 	}
 	m.listen(s)
 	m.tell(rec, control.Reply{CommandID: s.cmd.ID, Kind: control.Accepted})
 	begin()
+}
+
+// unwritten deals with a command that cannot be journaled: it is refused, but
+// for the stop of a person on this host, who was told that testbed stop-agents
+// is the way out. Doing that twice does no harm.
+func (m *Manager) unwritten(s submission, why error) {
+	if e := new(swf.Error); !errors.As(why, &e) {
+		why = swf.E(swf.CodeEnvironment, fmt.Sprintf("the command could not be written down, so it was not begun: %v", why),
+			"mend what keeps the manager from writing in "+m.o.Paths.State+"; testbed stop-agents on that host stops all the same").Because(why)
+	}
+	j := &job{id: s.cmd.ID, verb: s.cmd.Verb, run: func(ctx context.Context) {
+		r := m.stopNow(ctx, s.cmd.ID)
+		now := time.Now()
+		r.CommandID, r.Kind, r.FinishedAt = s.cmd.ID, control.Final, &now
+		m.exec.Free(s.cmd.ID)
+		m.answer(s, r)
+	}}
+	if s.local == nil || s.cmd.Verb != control.StopTestbed || m.exec.Offer(j) != nil {
+		m.answer(s, control.Refusal(s.cmd.ID, why))
+		return
+	}
+	m.log.Error("stopping although nothing can be written down", "command_id", s.cmd.ID, "err", why)
+	m.answer(s, control.Reply{CommandID: s.cmd.ID, Kind: control.Accepted})
+	m.exec.Release(j)
 }
 
 // repeat answers a further copy of a command that is in the journal.
@@ -188,7 +213,7 @@ func (m *Manager) admit(cmd *control.Command) *control.Reply {
 			"it may have acted already; look with get_testbed_status, then send a new command")
 	case m.journal.Full():
 		return refused(swf.CodeJournalFull, "the journal holds as many commands as it may", "wait a minute, then send a new command")
-	case freeBytes(m.o.Paths.State) < minFreeBytes:
+	case cmd.Verb != control.StopTestbed && freeBytes(m.o.Paths.State) < minFreeBytes:
 		return refused(swf.CodeDiskFull, "less than 8 MiB are free where the manager keeps its journal", "free space in "+m.o.Paths.State+", then send a new command")
 	}
 	if cmd.Verb != control.StartTestbed && cmd.Verb != control.RunWorkflow {
@@ -248,7 +273,8 @@ func (m *Manager) refuse(rec *record, s submission, r *control.Reply) {
 	r.FinishedAt = &now
 	rec.Phase, rec.Outcome, rec.DoneAt = phaseDone, r, now
 	if err := m.journal.Put(rec); err != nil {
-		m.answer(s, control.Refusal(s.cmd.ID, err))
+		m.log.Error("refusal not written", "command_id", s.cmd.ID, "err", err)
+		m.answer(s, *r)
 		return
 	}
 	m.log.Info("refused", "command", s.cmd.Verb, "command_id", s.cmd.ID, "code", r.Error.Code, "issued_by", s.cmd.IssuedBy)

@@ -242,3 +242,18 @@ func TestUndoingIsFinishedOnLeaving(t *testing.T) {
 	}
 	b.want(*rec.Outcome, control.Failed, swf.CodeInterrupted)
 }
+
+// The hint of a sealed journal says testbed stop-agents: that must then stop,
+// by the manager that cannot write it down. From afar nothing is taken.
+func TestSealedJournalStillLetsThePersonHereStop(t *testing.T) {
+	b := newBench(t)
+	b.startByHand("x")
+	b.write("s/"+filepath.Base(b.paths.Journal()), "not a database, surely")
+	b.manager()
+	b.want(b.ask(control.Command{Verb: control.StopTestbed}), control.Refused, swf.CodeJournalSealed)
+	b.want(<-b.local(control.Command{Verb: control.StartTestbed}, nil), control.Refused, swf.CodeJournalSealed)
+	b.want(<-b.local(control.Command{Verb: control.StopTestbed}, nil), control.Succeeded, "")
+	if alive := b.alive(); len(alive) > 0 {
+		t.Errorf("left running: %v", alive)
+	}
+}

@@ -84,7 +84,8 @@ func (r Runner) GiveUp(c *control.Command, why string) control.Reply {
 	claim, won, err := r.Testbed.Runs().Claim(control.Claim{CommandID: c.ID, Withdrawn: why, At: time.Now()})
 	switch {
 	case err != nil:
-		return control.Reply{Outcome: control.Failed, Error: swf.AsError(err)}
+		return control.Reply{Outcome: control.Failed, Error: swf.E(swf.CodeUnconfirmed, fmt.Sprintf("%s, and the run could not be withdrawn: %v", why, err),
+			"look with get_testbed_status whether it runs all the same").Because(err)}
 	case !won && claim.ExecutionID != "":
 		return control.Reply{Outcome: control.Succeeded, ExecutionID: claim.ExecutionID, Namespace: claim.Namespace,
 			Message: fmt.Sprintf("workflow %s began as %s", claim.Workflow, claim.ExecutionID)}
