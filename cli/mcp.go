@@ -162,12 +162,27 @@ func (p *place) newMCP(f offerFlags, log *slog.Logger) (*mcpParts, error) {
 	}
 	s.bus = &lazyBus{Conn: amq.New(broker)}
 	s.client = control.NewClient(control.ClientOptions{Bus: s.bus, Key: p.keyring(s.settings, log), Queue: queue, Source: "mcp", Log: log})
-	o := tools.Options{Commander: s.client, Log: log, Queue: queue}
+	o := tools.Options{Commander: s.client, Configs: p.configs, Log: log, Queue: queue}
 	if client != nil {
 		o.Monitor = client
 	}
-	s.server, err = mcpserver.New(mcpserver.Options{Tools: tools.New(o).Tools(), ToolPrefix: f.prefix, Toolsets: f.toolsets, ReadOnly: f.readOnly, Log: log})
+	set := tools.New(o)
+	s.server, err = mcpserver.New(mcpserver.Options{
+		Tools: set.Tools(), Resources: set.Resources(), Prompts: set.Prompts(), Complete: set.Complete,
+		ToolPrefix: f.prefix, Toolsets: f.toolsets, ReadOnly: f.readOnly, Log: log,
+	})
 	return s, err
+}
+
+// configs are the names of the configurations that a user's testbed can be
+// started with, as far as they are known here: what the own folder has is
+// nobody else's.
+func (p *place) configs(username string) []string {
+	sources := p.sources()
+	if username != p.username {
+		sources.Dir = ""
+	}
+	return config.ListConfigs(sources)
 }
 
 func (s *mcpParts) close() {

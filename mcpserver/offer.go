@@ -13,9 +13,11 @@ import (
 // registered with the protocol library at all: no transport, session or
 // protocol version can reach it.
 type offer struct {
-	all   []tools.Tool
-	tools []tools.Tool
-	o     Options
+	all       []tools.Tool
+	tools     []tools.Tool
+	resources []tools.Resource
+	prompts   []tools.Prompt
+	o         Options
 }
 
 // newOffer fails for a toolset that does not exist.
@@ -30,6 +32,16 @@ func newOffer(o Options) (*offer, error) {
 	for _, t := range o.Tools {
 		if f.has(t.Toolset) && (t.Effect == tools.Looks || !o.ReadOnly) {
 			f.tools = append(f.tools, t)
+		}
+	}
+	for _, r := range o.Resources {
+		if f.has(r.Toolset) {
+			f.resources = append(f.resources, r)
+		}
+	}
+	for _, p := range o.Prompts {
+		if !slices.ContainsFunc(p.Needs, func(name string) bool { return !f.hasTool(name) }) {
+			f.prompts = append(f.prompts, p)
 		}
 	}
 	return f, nil

@@ -23,7 +23,8 @@ const Name = "swf-testbed"
 //go:embed instructions.md
 var instructions string
 
-// listTTL is how long clients may keep the list of tools, which never changes.
+// listTTL is how long clients may keep the lists of what is offered, which
+// never change. What a resource shows changes all the time.
 const listTTL = 5 * time.Minute
 
 // Options make a Server. Tools is needed.
@@ -32,8 +33,15 @@ type Options struct {
 	ToolPrefix string       // put before every tool's name, e.g. "swf_"
 	Toolsets   []string     // of tools.Toolsets; nil offers all
 	ReadOnly   bool         // offer nothing that changes anything
-	Version    string       // default swf.Version
-	Log        *slog.Logger
+
+	Resources []tools.Resource // usually (*tools.Set).Resources(), and so on
+	Prompts   []tools.Prompt
+	// Complete gives the names that an argument of prompts and resources may
+	// have; see tools.Set.
+	Complete func(ctx context.Context, p swf.Principal, kind swf.Kind, value, username string) tools.Completion
+
+	Version string // default swf.Version
+	Log     *slog.Logger
 
 	// Principal says who is asking; default web.PrincipalFrom, which all
 	// transports here fill.
@@ -76,10 +84,14 @@ func New(o Options) (*Server, error) {
 		server.WithInstructions(f.instructions()),
 		server.WithToolCapabilities(false),
 		server.WithCacheHints(listTTL.Milliseconds(), mcp.CacheScopePrivate),
+		server.WithMethodCacheHints(mcp.MethodResourcesRead, 0, mcp.CacheScopePrivate),
 	)
 	for _, t := range f.tools {
 		s.mcp.AddTool(s.describe(t), s.handler(t))
 	}
+	s.offerResources()
+	s.offerPrompts()
+	s.offerCompletion()
 	return s, nil
 }
 

@@ -22,8 +22,8 @@ import (
 // under way, has unbounded lines and one session for the whole process, so
 // this is a transport of ours on the library's message handler.
 const (
-	pipeWorkers = 32   // tool calls at once
-	pipeQueue   = 1000 // tool calls that wait
+	pipeWorkers = 32   // slow calls at once
+	pipeQueue   = 1000 // slow calls that wait
 	pipeListens = 8    // open subscription streams
 	drainLimit  = 30 * time.Second
 )
@@ -70,7 +70,7 @@ type pipe struct {
 	endListens context.CancelFunc
 
 	replies chan []byte
-	jobs    chan []byte // tool calls
+	jobs    chan []byte // slow calls
 	listens chan struct{}
 	calls   sync.WaitGroup // workers and listens
 	stop    chan struct{}  // closed when nothing more is to be written than what is queued
@@ -151,14 +151,23 @@ func readLine(r *bufio.Reader, limit int) (line []byte, tooLong bool, err error)
 	}
 }
 
-// take handles one message. Tool calls go to the workers and listens to a
-// goroutine each; all else is answered in order, at once.
+// slow are the methods that ask managers or the monitor.
+func slow(method string) bool {
+	switch mcp.MCPMethod(method) {
+	case mcp.MethodToolsCall, mcp.MethodResourcesRead, mcp.MethodCompletionComplete:
+		return true
+	}
+	return false
+}
+
+// take handles one message. What may take long goes to the workers and
+// listens to a goroutine each; all else is answered in order, at once.
 func (c *pipe) take(raw []byte) {
 	m, bad := readMessage(raw)
 	switch {
 	case bad != nil:
 		c.reply(bad.reply(nil))
-	case m.isCall() && m.Method == string(mcp.MethodToolsCall):
+	case m.isCall() && slow(m.Method):
 		select {
 		case c.jobs <- raw:
 		default:

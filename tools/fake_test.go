@@ -24,6 +24,7 @@ type manager struct {
 	of     func(id string) *control.Reply
 	act    func(cmd control.Command, progress func(control.Reply)) *control.Reply
 	log    func(program string) *control.Reply
+	config func() *control.Reply
 	broken error // the broker is down
 
 	mu   sync.Mutex
@@ -65,6 +66,8 @@ func (m *manager) Ask(ctx context.Context, cmd control.Command, progress func(co
 		}
 	case cmd.Of != nil && cmd.Of.Log != "" && m.log != nil:
 		r = m.log(cmd.Of.Log)
+	case cmd.Of != nil && cmd.Of.Config && m.config != nil:
+		r = m.config()
 	case cmd.Of == nil:
 		r = m.status
 	}

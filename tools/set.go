@@ -32,11 +32,12 @@ type Monitor interface {
 // Options make a Set. Commander is needed; everything else has a default.
 type Options struct {
 	Commander Commander
-	Monitor   Monitor                      // nil: every answer says that there is none
-	Archive   Archive                      // logs and messages; nil: the same
-	Log       *slog.Logger                 // one audit record for each call
-	Now       func() time.Time             // default time.Now
-	Queue     func(username string) string // default swf.ControlQueue; shown, not used
+	Monitor   Monitor                        // nil: every answer says that there is none
+	Archive   Archive                        // logs and messages; nil: the same
+	Configs   func(username string) []string // names of configurations, to complete; nil: none
+	Log       *slog.Logger                   // one audit record for each call
+	Now       func() time.Time               // default time.Now
+	Queue     func(username string) string   // default swf.ControlQueue; shown, not used
 
 	Wait      time.Duration // for an outcome when the caller sees progress; default 25 s
 	ShortWait time.Duration // when it does not; default 10 s
