@@ -3,7 +3,9 @@ package control
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -104,7 +106,7 @@ func decode(body []byte, into any) error {
 	if err := dec.Decode(into); err != nil {
 		return swf.E(swf.CodeInvalidArgument, "the message is not the JSON object it should be", "see docs/protocol.md for its fields").Because(err)
 	}
-	if dec.More() {
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return swf.E(swf.CodeInvalidArgument, "there is data behind the JSON object", "send one object in one message")
 	}
 	return nil

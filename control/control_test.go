@@ -109,7 +109,7 @@ func TestReplyFitsByCuttingTails(t *testing.T) {
 }
 
 func TestDecodeRefuses(t *testing.T) {
-	for _, body := range []string{"", "[]", `"x"`, `{"command":1}`, `{}{}`, "{", strings.Repeat(" ", MaxBody+1), `{"issued_at":"yesterday"}`} {
+	for _, body := range []string{"", "[]", `"x"`, `{"command":1}`, `{}{}`, `{}]`, `{}}`, "{", strings.Repeat(" ", MaxBody+1), `{"issued_at":"yesterday"}`} {
 		if _, err := DecodeCommand([]byte(body)); swf.AsError(err) == nil {
 			t.Errorf("%.20q was taken", body)
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -255,5 +257,31 @@ func TestSealedJournalStillLetsThePersonHereStop(t *testing.T) {
 	b.want(<-b.local(control.Command{Verb: control.StopTestbed}, nil), control.Succeeded, "")
 	if alive := b.alive(); len(alive) > 0 {
 		t.Errorf("left running: %v", alive)
+	}
+}
+
+func TestStopOfAHungSupervisord(t *testing.T) {
+	b := newBench(t)
+	b.manager()
+	b.want(b.ask(control.Command{Verb: control.StartTestbed}), control.Succeeded, "")
+	d, err := b.testbed().daemon(nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := d.PID(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	r := b.want(b.ask(control.Command{Verb: control.StopTestbed}), control.Succeeded, "")
+	t.Logf("took %.1f s", time.Since(began).Seconds())
+	if !strings.Contains(r.Message, "by force") {
+		t.Errorf("message %q", r.Message)
+	}
+	if left := b.alive(); len(left) > 0 {
+		t.Errorf("left running: %v", left)
 	}
 }

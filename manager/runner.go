@@ -13,8 +13,13 @@ import (
 // runnerProgram is the supervised program that executes workflows.
 const runnerProgram = "workflow-runner"
 
-// stopPatience is how long a runner may take to end an execution.
-const stopPatience = 15 * time.Second
+// A stop that the runner has not begun after stopBegin it never begins, so
+// that nothing stops behind the back of who was told that it is not confirmed.
+// stopPatience is how long that and the ending of an execution may take.
+const (
+	stopBegin    = 10 * time.Second
+	stopPatience = 15 * time.Second
+)
 
 // Runner passes workflow commands to the runner of a testbed: the same code
 // for the manager and for the CLI when no manager runs. Safe for concurrent
@@ -71,8 +76,11 @@ func (r Runner) Run(ctx context.Context, c *control.Command, progress Progress) 
 	}
 	ctx, cancel := context.WithDeadline(ctx, c.ExpiresAt)
 	defer cancel()
-	answer, err := r.ask(ctx, c, progress)
-	if err == nil && answer.Outcome != control.Pending {
+	answer, err := r.ask(ctx, c, c.ExpiresAt, progress)
+	switch {
+	case swf.IsCode(err, swf.CodeBrokerUnavailable):
+		return r.GiveUp(c, "the message broker could not be reached")
+	case err == nil && answer.Outcome != control.Pending:
 		return answer
 	}
 	return r.GiveUp(c, "the runner did not answer in time")
@@ -101,7 +109,11 @@ func (r Runner) Stop(ctx context.Context, c *control.Command, progress Progress)
 	}
 	ctx, cancel := context.WithTimeout(ctx, stopPatience)
 	defer cancel()
-	answer, err := r.ask(ctx, c, progress)
+	begin := time.Now().Add(stopBegin)
+	if c.ExpiresAt.Before(begin) {
+		begin = c.ExpiresAt
+	}
+	answer, err := r.ask(ctx, c, begin, progress)
 	if err != nil || answer.Outcome == control.Pending {
 		return control.Reply{Outcome: control.Failed, Error: swf.E(swf.CodeUnconfirmed, "the runner did not confirm that it stopped",
 			"look with get_testbed_status; if it still runs, stop_user_testbed ends it with all agents")}
@@ -109,8 +121,9 @@ func (r Runner) Stop(ctx context.Context, c *control.Command, progress Progress)
 	return answer
 }
 
-// ask sends the command on and gives up early when the runner is gone.
-func (r Runner) ask(ctx context.Context, c *control.Command, progress Progress) (control.Reply, error) {
+// ask sends the command on, to be begun before expires, and gives up early
+// when the runner is gone.
+func (r Runner) ask(ctx context.Context, c *control.Command, expires time.Time, progress Progress) (control.Reply, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	watched := make(chan struct{})
 	go func() {
@@ -118,7 +131,7 @@ func (r Runner) ask(ctx context.Context, c *control.Command, progress Progress) 
 		r.watch(ctx, cancel)
 	}()
 	defer func() { cancel(); <-watched }()
-	pass := control.Command{Verb: c.Verb, ID: c.ID, Username: c.Username, Params: c.Params, IssuedBy: c.IssuedBy, IssuedAt: c.IssuedAt, ExpiresAt: c.ExpiresAt}
+	pass := control.Command{Verb: c.Verb, ID: c.ID, Username: c.Username, Params: c.Params, IssuedBy: c.IssuedBy, IssuedAt: c.IssuedAt, ExpiresAt: expires}
 	return r.Client.Ask(ctx, pass, func(a control.Reply) {
 		if a.Kind == control.Progress && progress != nil {
 			progress(a.Message, nil)

@@ -16,12 +16,16 @@ import (
 type Stopped struct {
 	Programs  []swf.Program // in their last states
 	Active    int           // how many had to be stopped
+	Killed    bool          // supervisord did not answer, so nobody counted
 	Namespace string
 	Config    string
 }
 
 // StoppedMessage says what a stop that succeeded did.
 func StoppedMessage(s Stopped) string {
+	if s.Killed {
+		return "supervisord did not answer; it and its programs were ended by force"
+	}
 	if s.Active == 0 {
 		return "No agents running"
 	}
@@ -46,9 +50,12 @@ func (t *Testbed) Stop(ctx context.Context, progress Progress) (Stopped, error) 
 	}
 	defer lock.Unlock()
 	s.Namespace, s.Config = t.Current()
-	if processes, err := d.Observe(ctx); err == nil {
-		s.Active = len(activeNames(t.programs(processes, nil)))
+	processes, err := d.Observe(ctx)
+	if errors.Is(err, supervisor.ErrHung) { // it will not stop anything: kill it and what it leaves
+		s.Killed = true
+		return s, t.shutDown(ctx, d)
 	}
+	s.Active = len(activeNames(t.programs(processes, nil)))
 	s.Programs, err = t.takeDown(ctx, d, progress)
 	return s, err
 }
@@ -65,14 +72,18 @@ func (t *Testbed) takeDown(ctx context.Context, d *supervisor.Daemon, progress P
 	if err != nil && !errors.Is(err, supervisor.ErrNotRunning) && !errors.Is(err, supervisor.ErrHung) {
 		return t.programs(processes, nil), supervisorFailed("the programs could not be stopped", err)
 	}
-	programs := t.programs(processes, nil)
+	return t.programs(processes, nil), t.shutDown(ctx, d)
+}
+
+// shutDown ends supervisord, by force where it hangs, and whatever it leaves.
+func (t *Testbed) shutDown(ctx context.Context, d *supervisor.Daemon) error {
 	if err := d.Shutdown(ctx); err != nil {
-		return programs, supervisorFailed("supervisord could not be shut down", err)
+		return supervisorFailed("supervisord could not be shut down", err)
 	}
 	if err := os.Remove(t.startedPath()); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return programs, err
+		return err
 	}
-	return programs, nil
+	return nil
 }
 
 // execLockPath is the lock of whoever changes this supervisord, manager or
