@@ -19,6 +19,7 @@ var agentPrograms = map[string]string{
 	"processing":      "example-processing-agent",
 	"fastmon":         "example-fastmon-agent",
 	"fast_processing": "fast-processing-agent",
+	"worker":          "example-worker",
 	"stf-data":        "stf-data-agent",
 	"stf-processing":  "stf-processing-agent",
 }

@@ -19,6 +19,7 @@ const (
 	secAgents     = "agents"
 	secWorkflow   = "workflow"
 	secParameters = "parameters"
+	secSteps      = "machine" // the steps of a workflow, see ReadMachine
 )
 
 // document is one parsed file, checked as far as that is possible without
@@ -32,6 +33,7 @@ type document struct {
 	sections []Section // parameter sections in file order
 	tables   map[string]map[string]any
 	order    map[string][]string // keys of the closed sections in file order
+	machine  bool                // it has a [machine]
 }
 
 // Section is a named table of parameters. Order holds the keys as the file
@@ -121,6 +123,9 @@ func (d *document) addSection(name string, value any) error {
 	switch name {
 	case secAgents:
 		d.tables[name] = table
+		return nil
+	case secSteps:
+		d.machine = true
 		return nil
 	case secTestbed, secWorkflow:
 		d.tables[name] = table

@@ -89,7 +89,7 @@ func TestUnknownConfigListsWhatThereIs(t *testing.T) {
 	s := folder(t, map[string]string{testbedFile: minimal, "torre2.toml": minimal, "part.toml": "[x]\na = 1\n", "notes.txt": "", "broken.toml": "["})
 	_, err := Load(s, "torre3")
 	e := swf.AsError(err)
-	want := `did you mean "torre2.toml"? there are: broken.toml, fast_processing_default.toml, stf_datataking_default.toml, testbed.toml, torre2.toml`
+	want := `did you mean "torre2.toml"? there are: broken.toml, calibration_default.toml, fast_processing_default.toml, prompt_processing_default.toml, stf_datataking_default.toml, testbed.toml, torre2.toml`
 	if e.Code != swf.CodeUnknownConfig || e.Message != `there is no configuration "torre3"` || e.Hint != want {
 		t.Errorf("%s: %s (%s)", e.Code, e.Message, e.Hint)
 	}

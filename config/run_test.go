@@ -109,7 +109,7 @@ func TestRunIsRefused(t *testing.T) {
 		{"realtime as parameter", "", RunRequest{Params: map[string]any{"realtime": 1.0}}, swf.CodeInvalidArgument, "parameter realtime is a number", ""},
 		{"workflow name", "", RunRequest{Workflow: "stf-datataking"}, swf.CodeInvalidArgument, `workflow_name "stf-datataking" is not a valid name`, ""},
 		{"config path", "", RunRequest{Config: "../x"}, swf.CodeInvalidArgument, `config_name "../x" is not a valid name`, ""},
-		{"unknown config", "", RunRequest{Workflow: "nothing"}, swf.CodeUnknownConfig, `there is no configuration "nothing_default"`, "there are: fast_processing_default.toml, stf_datataking_default.toml, testbed.toml"},
+		{"unknown config", "", RunRequest{Workflow: "nothing"}, swf.CodeUnknownConfig, `there is no configuration "nothing_default"`, "there are: calibration_default.toml, fast_processing_default.toml, prompt_processing_default.toml, stf_datataking_default.toml, testbed.toml"},
 		{"config of no workflow", "", RunRequest{Config: "testbed"}, swf.CodeInvalidConfig, "workflows/testbed.toml defines no workflow", "use one of"},
 		{"slip in [parameters]", "[parameters]\nstf_cuont = 5\n", RunRequest{}, swf.CodeInvalidConfig,
 			"workflows/testbed.toml: [parameters] stf_cuont is no parameter of built-in fast_processing_default.toml", `did you mean "stf_count"?`},

@@ -36,7 +36,8 @@ type execution struct {
 	phase  string
 	number string // of the run
 	files  int
-	seen   map[string]bool // files that a data agent has announced
+	seen   map[string]map[string]bool // files that agents have announced, by message type
+	work   work                       // of the agents, as last looked at
 	result ending
 }
 
@@ -64,7 +65,7 @@ func (x *execution) perform(ctx context.Context) {
 	close(x.noted)
 	err := x.simulate(ctx)
 	if err == nil {
-		x.awaitFiles(ctx)
+		x.awaitWork(ctx)
 	}
 	x.finish(ctx, x.conclude(ctx, err))
 
@@ -82,7 +83,7 @@ func (x *execution) simulate(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	x.player.run = x.runNumber(ctx)
-	x.player.enter, x.player.send = x.enter, x.broadcast
+	x.player.enter, x.player.send, x.player.folder = x.enter, x.broadcast, makeFolder
 	x.mu.Lock()
 	x.number, x.clock = x.player.run, sim.New(sim.Options{Realtime: x.run.Realtime, Limit: x.run.Duration})
 	x.mu.Unlock()
@@ -140,21 +141,33 @@ func (x *execution) enter(state, substate string) {
 	x.phase, x.files = state+"/"+substate, x.player.files
 }
 
-// broadcast sends one message of the run. A broker that is away costs the
-// message, not the run: it is counted, and told at the end.
-func (x *execution) broadcast(ctx context.Context, m swf.Message) {
+// broadcast sends one message of the run, having written it to a file where
+// one is named. A broker that is away costs the message, not the run: it is
+// counted, and told at the end.
+func (x *execution) broadcast(ctx context.Context, m swf.Message, file string) error {
+	if file != "" {
+		full := x.complete(m).With(swf.Message{"namespace": x.runner.o.Namespace})
+		if err := writeFile(file, full); err != nil {
+			return err
+		}
+	}
 	x.broadcastWithin(ctx, publishTime, m)
+	return nil
+}
+
+// complete adds what every broadcast of the run carries.
+func (x *execution) complete(m swf.Message) swf.Message {
+	return m.With(swf.Message{
+		"execution_id": x.id, "run_id": x.player.run,
+		"timestamp": swf.NaiveStamp(time.Now()), "simulation_tick": x.tick(),
+	})
 }
 
 func (x *execution) broadcastWithin(ctx context.Context, most time.Duration, m swf.Message) {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	tick := x.tick()
-	full := m.With(swf.Message{
-		"execution_id": x.id, "run_id": x.player.run,
-		"timestamp": swf.NaiveStamp(time.Now()), "simulation_tick": tick,
-	})
-	if err := x.runner.base.Send(ctx, swf.TopicWorkflow, full); err != nil {
+	if err := x.runner.base.Send(ctx, swf.TopicWorkflow, x.complete(m)); err != nil {
 		x.unsent++
 		x.log.Error("a broadcast was lost", "msg_type", m.Type(), "tick", tick, "err", err)
 		return

@@ -2,11 +2,11 @@ package workflows
 
 import (
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strings"
 
+	"github.com/epic-swf/testbed/config"
 	"github.com/epic-swf/testbed/swf"
 )
 
@@ -14,95 +14,98 @@ import (
 // (contract 7.2).
 const broadcastCost = 0.1
 
-// step is one line of a state machine: enter a state, broadcast, then wait.
+// step is one line of a state machine: enter a state, make and write what is to
+// be on disk, broadcast, then wait. Texts in it may hold {names}, see names.go.
 type step struct {
-	state, substate string
-	send            string            // msg_type of the broadcast; "" is none
-	bare            bool              // the broadcast carries no state and substate
-	fields          map[string]string // further fields of the broadcast
-	wait            []string          // parameters, in seconds, waited for one after the other
+	State    string            `toml:"state"`
+	Substate string            `toml:"substate"`
+	Make     string            `toml:"make"`   // a folder
+	Write    string            `toml:"write"`  // a file that gets the broadcast, before it is sent
+	Send     string            `toml:"send"`   // msg_type of the broadcast; "" is none
+	Bare     bool              `toml:"bare"`   // the broadcast carries no state and substate
+	Fields   map[string]string `toml:"fields"` // further fields of the broadcast
+	Wait     []string          `toml:"wait"`   // parameters, in seconds, waited for one after the other
 }
 
-// machine is a workflow as data: its steps, played in this order, with the
+// machine is a workflow as data, the [machine] of its file: its steps, with the
 // middle repeated for each physics period and each STF.
 type machine struct {
-	opening []step
-	start   step // the first period begins
-	file    step // one STF
-	gap     string
-	standby []step // between two periods
-	closing []step
+	Opening []step `toml:"opening"`
+	Begin   []step `toml:"begin"`   // the first period begins
+	Each    []step `toml:"each"`    // one STF
+	Standby []step `toml:"standby"` // between two periods
+	Closing []step `toml:"closing"`
 
 	// Parameters that shape the middle.
-	count    string // STFs in a period; where it is 0 or missing, length counts
-	length   string // seconds of a period
-	periods  string // 0 is for ever
-	optional []string
+	Count    string   `toml:"count"`   // STFs in a period; where it is 0 or missing, length counts
+	Length   string   `toml:"length"`  // seconds of a period
+	Periods  string   `toml:"periods"` // 0 is for ever; not named: one
+	Gap      string   `toml:"gap"`     // seconds between two STFs
+	Optional []string `toml:"optional"`
+
+	Texts map[string]text `toml:"texts"` // names for texts, beside those that every machine has
 }
 
-// machines are the workflows there are.
-var machines = map[string]machine{"stf_datataking": {
-	opening: []step{
-		{state: "no_beam", substate: "not_ready", wait: []string{"no_beam_not_ready_delay"}},
-		{state: "beam", substate: "not_ready", send: swf.MsgRunImminent, wait: []string{"broadcast_delay", "beam_not_ready_delay"}},
-		{state: "beam", substate: "ready", wait: []string{"beam_ready_delay"}},
-	},
-	start: step{state: "run", substate: "physics", send: swf.MsgStartRun, wait: []string{"broadcast_delay"}},
-	file:  step{state: "run", substate: "physics", send: swf.MsgSTFGen, wait: []string{"stf_generation_time"}},
-	gap:   "stf_interval",
-	standby: []step{
-		{
-			state: "run", substate: "standby", send: swf.MsgPauseRun, wait: []string{"broadcast_delay", "standby_duration"},
-			fields: map[string]string{"reason": "standby between physics periods"},
-		},
-		{state: "run", substate: "physics", send: swf.MsgResumeRun, wait: []string{"broadcast_delay"}},
-	},
-	closing: []step{
-		{state: "beam", substate: "not_ready", send: swf.MsgEndRun, bare: true, wait: []string{"broadcast_delay", "beam_not_ready_end_delay"}},
-	},
-	count: "stf_count", length: "physics_period_duration", periods: "physics_period_count",
-	optional: []string{"stf_count"},
-}}
+// phases are the parts of a machine, by their names in the file.
+func (m *machine) phases() []struct {
+	name  string
+	steps []step
+} {
+	return []struct {
+		name  string
+		steps []step
+	}{{"opening", m.Opening}, {"begin", m.Begin}, {"each", m.Each}, {"standby", m.Standby}, {"closing", m.Closing}}
+}
 
-// Names returns the workflows that a Runner can play, sorted.
-func Names() []string { return slices.Sorted(maps.Keys(machines)) }
+// Names returns the workflows that there are in the sources, sorted.
+func Names(s config.Sources) []string {
+	return slices.DeleteFunc(config.WorkflowNames(s), func(name string) bool {
+		file, err := config.ReadMachine(s, name, &machine{})
+		return file == nil && err == nil
+	})
+}
 
-// find returns the machine of a workflow.
-func find(workflow string) (machine, error) {
-	m, ok := machines[workflow]
-	if !ok {
-		return machine{}, swf.E(swf.CodeUnknownWorkflow, fmt.Sprintf("there is no workflow %q", workflow),
-			"the workflows are: "+strings.Join(Names(), ", "))
+// find reads and checks the machine of a workflow.
+func find(s config.Sources, workflow string) (*machine, error) {
+	m := &machine{}
+	file, err := config.ReadMachine(s, workflow, m)
+	if err != nil {
+		return nil, err
 	}
-	return m, nil
+	if file == nil {
+		return nil, swf.E(swf.CodeUnknownWorkflow, fmt.Sprintf("there is no workflow %q", workflow),
+			"the workflows are: "+strings.Join(Names(s), ", "))
+	}
+	return m, m.check(file)
 }
 
-// parameters lists what the machine needs to be told.
-func (m machine) parameters() []string {
-	names := map[string]bool{m.gap: true, m.count: true, m.length: true, m.periods: true}
-	for _, s := range slices.Concat(m.opening, []step{m.start, m.file}, m.standby, m.closing) {
-		for _, w := range s.wait {
-			names[w] = true
+// parameters lists what the machine needs to be told in numbers.
+func (m *machine) parameters() []string {
+	names := []string{m.Gap, m.Count, m.Length, m.Periods}
+	for _, phase := range m.phases() {
+		for _, s := range phase.steps {
+			names = append(names, s.Wait...)
 		}
 	}
-	return slices.Sorted(maps.Keys(names))
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" })
 }
 
 // numbers reads the machine's parameters out of the merged values. Each must
 // be a number that is not negative; counts must be whole.
-func (m machine) numbers(values map[string]any) (map[string]float64, error) {
+func (m *machine) numbers(values map[string]any) (map[string]float64, error) {
 	out := make(map[string]float64)
 	for _, name := range m.parameters() {
 		v, ok := values[name]
 		if !ok {
-			if slices.Contains(m.optional, name) {
+			if slices.Contains(m.Optional, name) {
 				continue
 			}
 			return nil, swf.E(swf.CodeInvalidConfig, fmt.Sprintf("the workflow's configuration lacks %s", name),
 				"add it to the workflow file or include daq_state_machine.toml")
 		}
 		f, ok := number64(v)
-		whole := name == m.count || name == m.periods
+		whole := name == m.Count || name == m.Periods
 		if !ok || !(f >= 0 && f <= 1e9) || whole && f != math.Trunc(f) {
 			kind := "number"
 			if whole {
@@ -112,6 +115,9 @@ func (m machine) numbers(values map[string]any) (map[string]float64, error) {
 				"correct it in the workflow file or in the parameters given")
 		}
 		out[name] = f
+	}
+	if m.Periods == "" {
+		out[""] = 1
 	}
 	return out, nil
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/epic-swf/testbed/config"
 	"github.com/epic-swf/testbed/swf"
 	"github.com/epic-swf/testbed/workflows/sim"
 )
@@ -25,10 +26,22 @@ func defaults(more map[string]any) map[string]any {
 	return v
 }
 
+// embedded are the stock files alone.
+var embedded = config.Sources{Embedded: Files}
+
+func daqMachine(t *testing.T) *machine {
+	t.Helper()
+	m, err := find(embedded, "stf_datataking")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 // play runs the machine in virtual time; lines are "tick type".
 func play(t *testing.T, values map[string]any, limit float64) (lines []string, total string, err error) {
 	t.Helper()
-	m, err := find("stf_datataking")
+	m, err := find(embedded, "stf_datataking")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,12 +51,13 @@ func play(t *testing.T, values map[string]any, limit float64) (lines []string, t
 	}
 	c := sim.New(sim.Options{Limit: limit})
 	number := func(f float64) string { b, _ := json.Marshal(f); return string(b) }
-	p := player{machine: m, values: numbers, run: "100010", enter: func(string, string) {}, send: func(_ context.Context, m swf.Message) {
+	p := player{machine: m, values: numbers, run: "100010", enter: func(string, string) {}, send: func(_ context.Context, m swf.Message, _ string) error {
 		line := number(c.Now()) + " " + m.Type()
 		if m.Type() == swf.MsgSTFGen {
 			line += fmt.Sprintf(" %v", m["sequence"])
 		}
 		lines = append(lines, line)
+		return nil
 	}}
 	err = c.Run(t.Context(), p.play)
 	return lines, number(c.Now()), err
@@ -92,20 +106,20 @@ func TestTicksOfTheContract(t *testing.T) {
 }
 
 func TestMessagesOfTheMachine(t *testing.T) {
-	m := machines["stf_datataking"]
+	m := daqMachine(t)
 	p := player{machine: m, run: "100010", files: 7}
 	for _, tc := range []struct {
 		step step
 		want swf.Message
 	}{
-		{m.opening[1], swf.Message{"msg_type": "run_imminent", "state": "beam", "substate": "not_ready"}},
-		{m.start, swf.Message{"msg_type": "start_run", "state": "run", "substate": "physics"}},
-		{m.file, swf.Message{"msg_type": "stf_gen", "state": "run", "substate": "physics", "filename": "swf.100010.000007.stf", "sequence": 7}},
-		{m.standby[0], swf.Message{"msg_type": "pause_run", "state": "run", "substate": "standby", "reason": "standby between physics periods"}},
-		{m.standby[1], swf.Message{"msg_type": "resume_run", "state": "run", "substate": "physics"}},
-		{m.closing[0], swf.Message{"msg_type": "end_run", "total_stf_files": 7}},
+		{m.Opening[1], swf.Message{"msg_type": "run_imminent", "state": "beam", "substate": "not_ready"}},
+		{m.Begin[0], swf.Message{"msg_type": "start_run", "state": "run", "substate": "physics"}},
+		{m.Each[0], swf.Message{"msg_type": "stf_gen", "state": "run", "substate": "physics", "filename": "swf.100010.000007.stf", "sequence": 7}},
+		{m.Standby[0], swf.Message{"msg_type": "pause_run", "state": "run", "substate": "standby", "reason": "standby between physics periods"}},
+		{m.Standby[1], swf.Message{"msg_type": "resume_run", "state": "run", "substate": "physics"}},
+		{m.Closing[0], swf.Message{"msg_type": "end_run", "total_stf_files": 7}},
 	} {
-		if got := p.message(tc.step); !reflect.DeepEqual(got, tc.want) {
+		if got := p.message(tc.step, p.names()); !reflect.DeepEqual(got, tc.want) {
 			t.Errorf("got %v, want %v", got, tc.want)
 		}
 	}
@@ -115,13 +129,13 @@ func TestParametersThatCannotBe(t *testing.T) {
 	for _, bad := range []map[string]any{
 		{"stf_interval": -1.0}, {"stf_interval": "2"}, {"stf_count": 1.5}, {"physics_period_count": -1}, {"stf_count": 1e12}, {"broadcast_delay": true},
 	} {
-		if _, err := machines["stf_datataking"].numbers(defaults(bad)); !swf.IsCode(err, swf.CodeInvalidConfig) {
+		if _, err := daqMachine(t).numbers(defaults(bad)); !swf.IsCode(err, swf.CodeInvalidConfig) {
 			t.Errorf("%v: %v", bad, err)
 		}
 	}
 	missing := defaults(nil)
 	delete(missing, "standby_duration")
-	if _, err := machines["stf_datataking"].numbers(missing); !swf.IsCode(err, swf.CodeInvalidConfig) || !strings.Contains(err.Error(), "standby_duration") {
+	if _, err := daqMachine(t).numbers(missing); !swf.IsCode(err, swf.CodeInvalidConfig) || !strings.Contains(err.Error(), "standby_duration") {
 		t.Errorf("without standby_duration: %v", err)
 	}
 }

@@ -14,7 +14,7 @@ import (
 // for agents that do not say which program they are.
 var agentKinds = map[string]string{
 	"data": "DATA", "processing": "STF_Processing", "fastmon": "fastmon", "fast_processing": "Fast_Processing",
-	"stf-data": "DATA", "stf-processing": "PROCESSING",
+	"worker": "Worker", "stf-data": "DATA", "stf-processing": "PROCESSING",
 }
 
 // freshFor is how old a heartbeat may be that tells no start id: the Python

@@ -66,9 +66,10 @@ func (x *execution) definition(ctx context.Context) (int64, error) {
 	return found.ID, nil
 }
 
-// parameters are the merged sections, as upstream posts them.
+// parameters are the merged sections, as upstream posts them, with what the
+// agents need to know of the workflow: whether it runs in real time.
 func (x *execution) parameters() json.RawMessage {
-	b, err := json.Marshal(x.run.Sections)
+	b, err := x.run.JSON()
 	if err != nil { // not from TOML: it has nothing that JSON lacks but infinities
 		x.log.Warn("the parameters cannot be written as JSON", "err", err)
 		return json.RawMessage("{}")
@@ -103,9 +104,7 @@ func (x *execution) recordRunState() {
 func (x *execution) recordEnd(e ending) {
 	r := x.runner
 	metrics := map[string]any{"stf_count": x.player.files, "simulated_seconds": x.tick(), "wall_seconds": time.Since(x.since).Seconds()}
-	if r.announces() {
-		metrics["stf_ready"] = x.seenFiles()
-	}
+	x.metrics(metrics)
 	if e.reason != "" {
 		metrics["reason"] = e.reason
 	}

@@ -45,9 +45,10 @@ type Options struct {
 	Sources     config.Sources
 	Username    string
 	Namespace   string
-	StartID     string // of the testbed start that launched this process
-	Program     string // supervisord's name of this process
-	LegacyQueue bool   // also obey unsigned commands on /queue/workflow_control
+	StartID     string              // of the testbed start that launched this process
+	Program     string              // supervisord's name of this process
+	LegacyQueue bool                // also obey unsigned commands on /queue/workflow_control
+	Getenv      func(string) string // for machines whose texts name variables; default os.Getenv
 	Log         *slog.Logger
 }
 
@@ -81,6 +82,9 @@ func New(o Options) (*Runner, error) {
 	}
 	if o.Namespace == "" {
 		return nil, swf.E(swf.CodeInvalidConfig, "the workflow runner has no namespace", "set [testbed] namespace in testbed.toml")
+	}
+	if o.Getenv == nil {
+		o.Getenv = os.Getenv
 	}
 	return &Runner{o: o, base: base, log: base.Log(), answers: make(map[string]control.Reply)}, nil
 }

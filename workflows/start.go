@@ -70,22 +70,18 @@ func (r *Runner) prepare(cmd control.Command) (*execution, error) {
 		Workflow: p.Workflow, Config: p.Config, Realtime: p.Realtime, Duration: p.Duration, Params: p.Params,
 	})
 	if err != nil {
-		if _, unknown := find(p.Workflow); p.Workflow != "" && p.Config == "" && unknown != nil && swf.IsCode(err, swf.CodeUnknownConfig) {
+		if _, unknown := find(r.o.Sources, p.Workflow); p.Workflow != "" && p.Config == "" && swf.IsCode(unknown, swf.CodeUnknownWorkflow) && swf.IsCode(err, swf.CodeUnknownConfig) {
 			return nil, unknown // not its configuration is what is missing
 		}
 		return nil, err
 	}
-	m, err := find(run.Workflow)
-	if err != nil {
-		return nil, err
-	}
-	values, err := m.numbers(run.Values)
+	played, err := newPlayer(r.o.Sources, run, r.o.Getenv)
 	if err != nil {
 		return nil, err
 	}
 	return &execution{
 		command: cmd.ID, run: run, by: cmd.IssuedBy, since: time.Now().UTC(), noted: make(chan struct{}), done: make(chan struct{}), news: make(chan struct{}, 1), phase: "waiting for agents",
-		player: player{machine: m, values: values},
+		player: played,
 	}, nil
 }
 
