@@ -46,6 +46,7 @@ type Options struct {
 	// Token is what clients send as "Authorization: Token KEY". Empty: nobody
 	// is asked for a token, reading and writing are open to all.
 	Token swf.Secret
+	Hub   *Hub             // what the stream of messages shows; nil: nothing
 	Log   *slog.Logger     // nil: nothing is logged
 	Now   func() time.Time // nil: time.Now
 }
@@ -59,16 +60,21 @@ type api struct {
 	resources map[string]*resource
 	functions map[string]endpoint
 	readers   chan struct{}
+	hub       *Hub
 }
 
 // New returns the handler of /api/… and /healthz (contract 1). It asks for
 // tokens itself, reads at most 1 MiB of body (64 KiB of a log record), cuts off
-// clients that take over 10 s to read an answer, and is safe for concurrent use;
-// the caller puts web.Guard in front and, where there is a mount point,
+// clients that take over 10 s to read an answer, and is safe for concurrent use.
+// Streams end with Hub.Close, which a server calls before it shuts down; the
+// caller puts web.Guard in front and, where there is a mount point,
 // http.StripPrefix.
 func New(o Options) http.Handler {
 	a := &api{store: o.Store, open: o.Token == "", digest: sha256.Sum256([]byte(o.Token.Reveal())), log: o.Log, now: o.Now,
-		readers: make(chan struct{}, maxReaders)}
+		readers: make(chan struct{}, maxReaders), hub: o.Hub}
+	if a.hub == nil {
+		a.hub = NewHub()
+	}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -101,6 +107,8 @@ func (a *api) functionEndpoints() map[string]endpoint {
 		"namespaces/ensure":                {access: accessFunction, methods: map[string]handler{http.MethodPost: a.ensureNamespace}},
 		"systemagents/heartbeat":           {access: accessViewset, methods: map[string]handler{http.MethodPost: a.heartbeat}},
 		"logs/summary":                     {access: accessOpen, methods: map[string]handler{http.MethodGet: a.logSummary}},
+		"messages/stream":                  {access: accessStream, stream: a.stream, methods: map[string]handler{http.MethodGet: nil}},
+		"messages/stream/status":           {access: accessFunction, methods: map[string]handler{http.MethodGet: a.streamStatus}},
 		"ai-memory":                        {access: accessOpen, methods: map[string]handler{http.MethodGet: a.recall}},
 		"ai-memory/record":                 {access: accessOpen, methods: map[string]handler{http.MethodPost: a.record}},
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/epic-swf/testbed/monitor/api"
 	"github.com/epic-swf/testbed/monitor/store"
 	"github.com/epic-swf/testbed/swf"
+	"github.com/epic-swf/testbed/test/postgres"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -55,13 +56,30 @@ type site struct {
 
 func newSite(t *testing.T, key swf.Secret) *site {
 	t.Helper()
+	return newSiteWith(t, api.Options{Token: key})
+}
+
+// newSiteWith is newSite with more to say of the API.
+func newSiteWith(t *testing.T, o api.Options) *site {
+	t.Helper()
 	c := newClock()
-	s, err := store.Open(context.Background(), store.Options{Path: filepath.Join(t.TempDir(), "monitor.db"), Now: c.Now})
+	at := store.Options{Now: c.Now}
+	if cluster != nil {
+		at.DSN = swf.Secret(cluster.Database(t))
+	} else {
+		at.Path = filepath.Join(t.TempDir(), "monitor.db")
+	}
+	s, err := store.Open(context.Background(), at)
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewServer(api.New(api.Options{Store: s, Token: key, Now: c.Now}))
+	if o.Hub == nil {
+		o.Hub = api.NewHub()
+	}
+	o.Store, o.Now = s, c.Now
+	srv := httptest.NewServer(api.New(o))
 	t.Cleanup(func() {
+		o.Hub.Close()
 		srv.Close()
 		http.DefaultClient.CloseIdleConnections()
 		if err := s.Close(); err != nil {
@@ -69,6 +87,29 @@ func newSite(t *testing.T, key swf.Secret) *site {
 		}
 	})
 	return &site{t: t, url: srv.URL, store: s, clock: c}
+}
+
+// cluster is the PostgreSQL on which sites are made; nil: on SQLite.
+var cluster *postgres.Cluster
+
+// TestOverPostgres runs the contract over PostgreSQL.
+func TestOverPostgres(t *testing.T) {
+	cluster = postgres.Start(t)
+	t.Cleanup(func() { cluster = nil })
+	for _, c := range []struct {
+		name string
+		test func(*testing.T)
+	}{
+		{"objects", TestObjects}, {"stf files", TestSTFFiles}, {"filters", TestFilters}, {"detail", TestDetail},
+		{"errors", TestErrors}, {"hostile bodies", TestHostileBodies}, {"permissions", TestPermissions}, {"root", TestRoot},
+		{"pipeline objects", TestPipelineObjects}, {"pipeline errors", TestPipelineErrors}, {"slices", TestSlices},
+		{"fastmon files", TestFastMonFiles}, {"extensions", TestListExtensions}, {"ai memory", TestAIMemory}, {"stream", TestStream},
+		{"execution ends", TestExecutionEnds}, {"allocators", TestAllocators}, {"namespaces", TestNamespaces}, {"log summary", TestLogSummary},
+		{"bounds", TestListsAreBounded}, {"heartbeat", TestHeartbeat}, {"long heartbeat", TestHeartbeatTooLong},
+		{"late heartbeat", TestLateHeartbeat}, {"stale agents", TestStaleAgentsExit}, {"health", TestHealth},
+	} {
+		t.Run(c.name, c.test)
+	}
 }
 
 // reply is what came back.

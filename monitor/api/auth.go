@@ -17,10 +17,23 @@ const (
 	accessTokenOnly
 	// accessFunction: a token for everything; refusals are 403.
 	accessFunction
+	// accessStream: a token for everything; refusals are 401, in one text
+	// whatever the reason.
+	accessStream
 )
 
+// maxBody is how long a request's body may be.
+func (x access) maxBody() int64 {
+	if x == accessOpen {
+		return maxOpenBody
+	}
+	return maxBody
+}
+
 // methodFirst reports whether a wrong method is told before a missing token.
-func (x access) methodFirst() bool { return x == accessTokenOnly || x == accessFunction }
+func (x access) methodFirst() bool {
+	return x == accessTokenOnly || x == accessFunction || x == accessStream
+}
 
 const noCredentials = "Authentication credentials were not provided."
 
@@ -40,7 +53,10 @@ func (a *api) authorize(r *http.Request, x access) error {
 		}
 		refusal = noCredentials
 	}
-	if x == accessTokenOnly {
+	if x == accessStream {
+		refusal = noCredentials
+	}
+	if x == accessTokenOnly || x == accessStream {
 		p := detail(http.StatusUnauthorized, refusal)
 		p.header = http.Header{"Www-Authenticate": {"Token"}}
 		return p

@@ -51,6 +51,22 @@ func TestPermissions(t *testing.T) {
 		{"POST", "state/next-workflow-execution-id/", none, 403, missing},
 		{"POST", "state/next-workflow-execution-id/", bad, 403, invalid},
 		{"POST", "namespaces/ensure/", none, 403, missing},
+		{"GET", "messages/stream/", none, 401, missing},
+		{"GET", "messages/stream/", bad, 401, missing},
+		{"HEAD", "messages/stream/", good, 200, ""},
+		{"POST", "messages/stream/", none, 405, `{"detail":"Method \"POST\" not allowed."}`},
+		{"GET", "messages/stream/status/", none, 403, missing},
+		{"GET", "messages/stream/status/", bad, 403, invalid},
+		{"GET", "messages/stream/status/", good, 200, `{"client_filters":{},"client_ids":[],"connected_clients":0}`},
+		{"GET", "tf-slices/", none, 200, "[]"},
+		{"POST", "tf-slices/", none, 403, missing},
+		{"DELETE", "fastmon-files/x/", none, 403, missing},
+		{"PATCH", "workflow-messages/x/", none, 403, missing},
+		{"GET", "workers/", bad, 403, invalid},
+		{"GET", "workflows/", none, 200, "[]"},
+		{"GET", "workflow-stages/", none, 200, "[]"},
+		{"GET", "ai-memory/?username=a", bad, 200, `{"count":0,"items":[]}`},
+		{"POST", "ai-memory/record/", none, 400, ""},
 	}
 	for _, c := range cases {
 		r := s.send(c.method, "/api/"+c.path, c.auth, "", "")

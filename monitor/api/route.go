@@ -26,14 +26,20 @@ type answer struct {
 type endpoint struct {
 	access  access
 	methods map[string]handler
+	// stream answers in place of the methods' handlers, for as long as it likes.
+	stream func(w http.ResponseWriter, r *http.Request)
 }
 
 // serve answers one request: who may not is refused before the body is read,
 // and few read at once, so that neither bodies nor lists pile up in memory.
 func (a *api) serve(w http.ResponseWriter, r *http.Request) {
-	h, limit, err := a.admit(r)
+	ep, h, err := a.admit(r)
 	if err != nil {
 		a.write(w, r, answer{}, err)
+		return
+	}
+	if ep.stream != nil {
+		ep.stream(w, r)
 		return
 	}
 	web.LimitBody(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -47,7 +53,7 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		ans, err := h(r)
 		a.write(w, r, ans, err)
-	}), limit).ServeHTTP(w, r)
+	}), ep.access.maxBody()).ServeHTTP(w, r)
 }
 
 // write sends an answer within writeTimeout: a client that reads too slowly is
@@ -70,26 +76,27 @@ func (a *api) write(w http.ResponseWriter, r *http.Request, ans answer, err erro
 	_ = rc.SetWriteDeadline(time.Time{}) // the connection may serve another request
 }
 
-// admit finds what answers a request, and how long its body may be. Its error
-// is the *problem to answer instead.
-func (a *api) admit(r *http.Request) (handler, int64, error) {
+// admit finds what answers a request. Its error is the *problem to answer
+// instead.
+func (a *api) admit(r *http.Request) (endpoint, handler, error) {
+	open := endpoint{access: accessOpen}
 	if r.URL.Path == "/healthz" {
-		return a.healthz, maxOpenBody, nil
+		return open, a.healthz, nil
 	}
 	rest, ok := strings.CutPrefix(r.URL.Path, "/api/")
 	if !ok {
 		if r.URL.Path == "/api" {
-			return slashMissing, maxOpenBody, nil
+			return open, slashMissing, nil
 		}
-		return nil, 0, notFound("Not found.")
+		return endpoint{}, nil, notFound("Not found.")
 	}
 	path, slash := strings.CutSuffix(rest, "/")
 	ep, ok := a.endpoint(path)
 	switch {
 	case !ok:
-		return nil, 0, notFound("Not found.")
+		return endpoint{}, nil, notFound("Not found.")
 	case rest != "" && !slash:
-		return slashMissing, maxOpenBody, nil
+		return open, slashMissing, nil
 	}
 	method := r.Method
 	if method == http.MethodHead {
@@ -97,18 +104,15 @@ func (a *api) admit(r *http.Request) (handler, int64, error) {
 	}
 	h, known := ep.methods[method]
 	if !known && ep.access.methodFirst() {
-		return nil, 0, notAllowed(r.Method, ep)
+		return endpoint{}, nil, notAllowed(r.Method, ep)
 	}
 	if err := a.authorize(r, ep.access); err != nil {
-		return nil, 0, err
+		return endpoint{}, nil, err
 	}
 	if !known {
-		return nil, 0, notAllowed(r.Method, ep)
+		return endpoint{}, nil, notAllowed(r.Method, ep)
 	}
-	if ep.access == accessOpen {
-		return h, maxOpenBody, nil
-	}
-	return h, maxBody, nil
+	return ep, h, nil
 }
 
 // endpoint finds what path (without the slash at its end) stands for:
