@@ -64,9 +64,10 @@ func TestRunInVirtualTimeWithADataAgent(t *testing.T) {
 	if n := s.patched(); n != 1 {
 		t.Errorf("%d PATCHes of the execution", n)
 	}
-	if open, err := s.runs.Open(); err != nil || len(open) != 0 {
-		t.Errorf("open claims %v, %v", open, err)
-	}
+	s.eventually("the claim is closed", func() bool { // which is after the monitor has heard
+		open, err := s.runs.Open()
+		return err == nil && len(open) == 0
+	})
 }
 
 func TestOneRunAtATimeAndStopInMidSleep(t *testing.T) {
