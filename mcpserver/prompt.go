@@ -73,5 +73,5 @@ func (c completer) complete(ctx context.Context, kind swf.Kind, value string, mo
 	defer release()
 	p, _ := c.s.o.Principal(ctx)
 	found := c.s.o.Complete(ctx, p, kind, value, more.Arguments["username"])
-	return &mcp.Completion{Values: found.Values, Total: found.Total, HasMore: found.Total > len(found.Values)}, nil
+	return &mcp.Completion{Values: found.Values, Total: found.Total, HasMore: found.More}, nil
 }

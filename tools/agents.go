@@ -13,7 +13,10 @@ import (
 
 const agentsDoc = `Lists workflow agents and agent managers, as they last reported themselves: yours (mine) and those in your namespaces, without exited ones unless asked for. For the programs of one testbed use get_testbed_status.`
 
-const maxAgents = 100
+const (
+	maxAgents      = 100
+	maxKnownAgents = 1000 // that a monitor lists
+)
 
 // AgentsIn is what list_agents takes.
 type AgentsIn struct {
@@ -79,7 +82,11 @@ func (s *Set) ListAgents(ctx context.Context, p swf.Principal, in AgentsIn, _ fu
 	})
 	filters := in.sieve()
 	found, limit := filters.of(seen), limitOf(in.Limit)
-	out.show(found, len(found), limit)
+	total := len(found)
+	if len(c.agents) >= maxKnownAgents {
+		total = -1
+	}
+	out.show(found, total, limit)
 	out.more(limit, maxAgents, "namespace, agent_type or status")
 	if len(found) == 0 {
 		out.Note = filters.why(seen, "agents", "Nothing has run yet, or not where this monitor hears of it: start_user_testbed starts agents.")

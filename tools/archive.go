@@ -2,50 +2,19 @@ package tools
 
 import (
 	"context"
-	"encoding/json"
-	"time"
+	"slices"
 
+	"github.com/epic-swf/testbed/monitor"
 	"github.com/epic-swf/testbed/swf"
 )
 
-// LogQuery selects log records; zero values select all.
-type LogQuery struct {
-	Instance    string
-	ExecutionID string
-	MinLevel    int
-	Since       time.Time
-	Limit       int
-	Offset      int
-}
-
-// MessageQuery selects bus messages; zero values select all.
-type MessageQuery struct {
-	Namespace   string
-	ExecutionID string
-	Sender      string
-	Type        string
-	Since       time.Time
-	Limit       int
-	Offset      int
-}
-
-// Message is a bus message as the monitor keeps it.
-type Message struct {
-	Type        string
-	Sender      string
-	Namespace   string
-	ExecutionID string
-	RunID       string
-	SentAt      time.Time
-	Content     json.RawMessage
-}
-
-// Archive is what the monitor keeps of logs and bus messages, both latest
-// first. It may ignore what it does not filter by, and give fewer than were
-// asked for only at the end: its answers are filtered again.
+// Archive is what the monitor keeps of executions, logs and bus messages,
+// latest first but for the messages of one execution, which come oldest first.
+// A monitor may not know every filter: its answers are filtered again.
 type Archive interface {
-	Logs(ctx context.Context, q LogQuery) ([]swf.LogEntry, error)
-	Messages(ctx context.Context, q MessageQuery) ([]Message, error)
+	ExecutionPage(ctx context.Context, f monitor.Filter, limit, offset int) (monitor.Page[swf.Execution], error)
+	Logs(ctx context.Context, f monitor.LogFilter, limit, offset int) (monitor.Page[swf.LogEntry], error)
+	Messages(ctx context.Context, f monitor.MessageFilter, limit, offset int) (monitor.Page[swf.RecordedMessage], error)
 }
 
 // Bounds of one search in the archive.
@@ -54,25 +23,76 @@ const (
 	maxPages = 8
 )
 
-// search reads pages until there are more than limit items that keep accepts,
-// or until nothing follows. complete says that it saw everything.
-func search[T any](page func(limit, offset int) ([]T, error), keep func(*T) bool, limit int) (found []T, complete bool, err error) {
-	for n := range maxPages {
-		items, err := page(pageSize, n*pageSize)
+// pager reads a part of a list, latest first.
+type pager[T any] func(limit, offset int) (monitor.Page[T], error)
+
+// found is what a search gave. Total is negative when nobody counted.
+type found[T any] struct {
+	items []T
+	total int
+}
+
+// search reads pages until it has more than limit items that keep accepts, or
+// until there are no more. Where the archive filters by itself whatever keep
+// does (exact), its count is taken if what came proves that it does.
+func search[T any](page pager[T], keep func(*T) bool, limit int, exact bool) (f found[T], err error) {
+	size, offset := limit+1, 0
+	for range maxPages {
+		p, err := page(size, offset)
 		if err != nil {
-			return nil, false, err
+			return found[T]{}, err
 		}
-		for i := range items {
-			if keep(&items[i]) {
-				found = append(found, items[i])
+		for i := range p.Items {
+			if keep(&p.Items[i]) {
+				f.items = append(f.items, p.Items[i])
+			} else {
+				exact = false
 			}
 		}
-		if len(items) != pageSize { // the last, or all at once from a monitor that knows no pages
-			return found, true, nil
+		offset += len(p.Items)
+		f.total = -1
+		switch {
+		case len(p.Items) == 0 || offset >= p.Total:
+			f.total = len(f.items)
+			return f, nil
+		case len(f.items) > limit && exact && passes(page, keep, p.Total-1):
+			f.total = p.Total
 		}
-		if len(found) > limit {
-			return found, false, nil
+		if len(f.items) > limit {
+			return f, nil
 		}
+		size = pageSize
 	}
-	return found, false, nil
+	return f, nil
+}
+
+// passes reports whether the oldest of all passes too: an archive that ignores
+// a filter counts what the filter would have left out.
+func passes[T any](page pager[T], keep func(*T) bool, last int) bool {
+	p, err := page(1, last)
+	return err == nil && len(p.Items) == 1 && keep(&p.Items[0])
+}
+
+// backwards turns a list that comes oldest first into one that comes latest
+// first.
+func backwards[T any](page pager[T]) pager[T] {
+	total := -1
+	return func(limit, offset int) (monitor.Page[T], error) {
+		if total < 0 {
+			first, err := page(1, 0)
+			if err != nil {
+				return first, err
+			}
+			total = first.Total
+		}
+		end := max(0, total-offset)
+		start := max(0, end-limit)
+		if start == end {
+			return monitor.Page[T]{Total: total}, nil
+		}
+		p, err := page(end-start, start)
+		slices.Reverse(p.Items)
+		p.Total = total
+		return p, err
+	}
 }

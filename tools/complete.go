@@ -16,7 +16,8 @@ const maxCompletions = 100
 // Completion is what an argument may go on to be.
 type Completion struct {
 	Values []string
-	Total  int
+	Total  int // 0: not counted
+	More   bool
 }
 
 // Complete returns the names of a kind that begin with value and that the
@@ -31,6 +32,7 @@ func (s *Set) Complete(ctx context.Context, p swf.Principal, kind swf.Kind, valu
 	ctx, cancel := context.WithTimeout(ctx, s.o.PingWait)
 	defer cancel()
 	var names []string
+	more := false
 	switch kind {
 	case swf.KindUsername:
 		names = s.usernames(ctx, p)
@@ -39,18 +41,24 @@ func (s *Set) Complete(ctx context.Context, p swf.Principal, kind swf.Kind, valu
 			names = s.o.Configs(user)
 		}
 	case swf.KindExecution:
-		seen, err := s.executions(ctx, p, monitor.Filter{})
+		begins := sieve[ExecutionRow]{{keep: func(e *ExecutionRow) bool { return strings.HasPrefix(e.ExecutionID, value) }}}
+		seen, err := s.executions(ctx, p, []monitor.Filter{{}}, begins)
 		if err != nil {
 			return Completion{}
 		}
-		for _, e := range seen {
+		more = seen.total < 0
+		for _, e := range seen.items {
 			names = append(names, e.ExecutionID)
 		}
 	}
 	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 		return !strings.HasPrefix(name, value) || swf.CheckName(kind, name) != nil
 	})
-	return Completion{Values: names[:min(len(names), maxCompletions)], Total: len(names)}
+	c := Completion{Values: names[:min(len(names), maxCompletions)], Total: len(names), More: more || len(names) > maxCompletions}
+	if more {
+		c.Total = 0
+	}
+	return c
 }
 
 // usernames are the principal's own, and for an operator those whose managers

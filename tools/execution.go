@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/epic-swf/testbed/monitor"
 	"github.com/epic-swf/testbed/swf"
 )
 
@@ -65,29 +66,25 @@ func (s *Set) GetExecution(ctx context.Context, p swf.Principal, in ExecutionIn,
 		return out
 	}
 	out.describe(e, p, s.o.Now())
-	var messages []Message
-	var complete bool
-	var errors []swf.LogEntry
-	var messageErr, logErr error
+	var h history
+	var errors monitor.Page[swf.LogEntry]
+	var logErr error
 	var wg sync.WaitGroup
+	wg.Go(func() { h = s.history(ctx, in.ExecutionID) })
 	wg.Go(func() {
-		messages, complete, messageErr = search(s.messagePage(ctx, MessageQuery{ExecutionID: in.ExecutionID}),
-			func(m *Message) bool { return m.ExecutionID == in.ExecutionID }, pageSize*maxPages)
-	})
-	wg.Go(func() {
-		errors, _, logErr = search(s.logPage(ctx, LogQuery{ExecutionID: in.ExecutionID, MinLevel: levels["ERROR"]}),
-			func(l *swf.LogEntry) bool {
-				return l.Level >= levels["ERROR"] && extraOf(l).ExecutionID == in.ExecutionID
-			}, maxErrors)
+		errors, logErr = s.o.Monitor.Logs(ctx, monitor.LogFilter{ExecutionID: in.ExecutionID, MinLevel: levels["ERROR"]}, maxErrors, 0)
 	})
 	wg.Wait()
-	if messageErr == nil {
-		out.follow(messages, complete)
+	if h.err == nil {
+		out.follow(h)
 	}
 	if logErr == nil {
-		out.Errors = rowsOf(errors, maxErrors)
+		about := sieve[swf.LogEntry]{{keep: func(l *swf.LogEntry) bool {
+			return l.Level >= levels["ERROR"] && extraOf(l).ExecutionID == in.ExecutionID
+		}}}
+		out.Errors = rowsOf(about.of(errors.Items), maxErrors)
 	}
-	out.explain(messageErr, logErr)
+	out.explain(h.err, logErr)
 	return out
 }
 
@@ -146,37 +143,21 @@ func (o *ExecutionOut) describe(e *swf.Execution, p swf.Principal, now time.Time
 	}
 }
 
-// phases are the messages that change the phase of a run, and to what.
-var phases = map[string]string{swf.MsgRunImminent: "imminent", swf.MsgStartRun: "running", swf.MsgPauseRun: "paused",
-	swf.MsgResumeRun: "running", swf.MsgEndRun: "ended"}
-
-// follow reads the phase, the run and the files off the messages, latest
-// first.
-func (o *ExecutionOut) follow(messages []Message, complete bool) {
+// follow reads the phase, the run and the files off the messages.
+func (o *ExecutionOut) follow(h history) {
 	o.Events = []EventRow{}
-	files := 0
-	for i := range messages {
-		m := &messages[i]
+	for _, m := range h.changes[:min(len(h.changes), maxEvents)] {
 		if o.RunID == "" {
-			o.RunID = clean(m.RunID, 64)
-		}
-		if m.Type == swf.MsgSTFGen {
-			files++
-		}
-		phase, changes := phases[m.Type]
-		if !changes {
-			continue
+			o.RunID = clean(deref(m.RunID), 64)
 		}
 		if o.Phase == "unknown" {
-			o.Phase = phase
+			o.Phase = phases[m.Type]
 		}
-		if len(o.Events) < maxEvents {
-			o.Events = append(o.Events, EventRow{m.SentAt, m.Type})
-		}
+		o.Events = append(o.Events, EventRow{m.SentAt.Time, m.Type})
 	}
 	slices.Reverse(o.Events)
-	if o.STFCount == nil && complete && len(messages) > 0 {
-		o.STFCount = &files
+	if o.STFCount == nil && h.files >= 0 && len(h.changes)+h.files > 0 {
+		o.STFCount = &h.files
 	}
 }
 

@@ -66,61 +66,98 @@ func (s *Set) ListExecutions(ctx context.Context, p swf.Principal, in Executions
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.o.PingWait)
 	defer cancel()
-	seen, err := s.executions(ctx, p, monitor.Filter{ExecutedBy: in.Username, Namespace: in.Namespace, Status: in.Status})
+	filters, limit := in.sieve(s.o.Now()), limitOf(in.Limit)
+	seen, err := s.executions(ctx, p, in.asks(s.o.Now()), filters)
 	if err != nil {
 		out.refuse(err)
 		return out
 	}
-	filters := in.sieve(s.o.Now())
-	found, limit := filters.of(seen), limitOf(in.Limit)
-	out.show(found, len(found), limit)
+	out.show(seen.items, seen.total, limit)
 	out.more(limit, maxExecutions, "status, workflow_name or hours")
-	if len(found) > 0 {
+	if seen.total != 0 {
 		return out
 	}
-	if seen, err = s.executions(ctx, p, monitor.Filter{}); err == nil {
-		out.Note = filters.why(seen, "executions", "start_workflow begins one.")
+	if seen, err = s.executions(ctx, p, []monitor.Filter{{}}, nil); err == nil {
+		out.Note = filters.why(seen.items, "executions", "start_workflow begins one.")
 	}
 	return out
 }
 
-// executions asks for what passes the filter and keeps what the principal may
-// see, latest first. The monitor bounds each of its lists.
-func (s *Set) executions(ctx context.Context, p swf.Principal, f monitor.Filter) ([]ExecutionRow, *swf.Error) {
+// asks are the filters for the monitor: what began in time, and what still
+// runs whenever it began.
+func (in *ExecutionsIn) asks(now time.Time) []monitor.Filter {
+	f := monitor.Filter{ExecutedBy: in.Username, Namespace: in.Namespace, Status: in.Status, Since: in.since(now)}
+	runs := f
+	runs.Status, runs.Since = swf.ExecutionRunning, time.Time{}
+	switch in.Status {
+	case swf.ExecutionRunning:
+		return []monitor.Filter{runs}
+	case "":
+		return []monitor.Filter{f, runs}
+	}
+	return []monitor.Filter{f}
+}
+
+// maxSpaces is how many namespaces of a principal are asked for one by one.
+const maxSpaces = 8
+
+// executions asks for what passes any of the filters and keeps what the
+// principal may see and what passes the sieve, latest first.
+func (s *Set) executions(ctx context.Context, p swf.Principal, asks []monitor.Filter, filters sieve[ExecutionRow]) (all found[ExecutionRow], _ *swf.Error) {
 	c, refused := s.scope(ctx, p)
 	if refused != nil {
-		return nil, refused
+		return all, refused
 	}
-	asks := []monitor.Filter{f}
-	if !p.Operator && f.ExecutedBy == "" && f.Namespace == "" {
-		mine := f
-		mine.ExecutedBy = p.Name
-		asks = []monitor.Filter{mine}
-		for _, n := range c.namespaces[:min(len(c.namespaces), 8)] {
-			in := f
-			in.Namespace = n
-			asks = append(asks, in)
-		}
-	}
-	var seen []ExecutionRow
 	known := make(map[string]bool)
-	for _, ask := range asks {
-		list, err := s.o.Monitor.Executions(ctx, ask)
+	for _, f := range c.split(asks) {
+		part, err := search(func(limit, offset int) (monitor.Page[swf.Execution], error) {
+			return s.o.Monitor.ExecutionPage(ctx, f, limit, offset)
+		}, func(e *swf.Execution) bool {
+			row := executionRow(e, p)
+			return c.sees(e.ExecutedBy, deref(e.Namespace)) && filters.passes(&row, -1)
+		}, 2*maxExecutions, false)
 		if err != nil {
-			return nil, monitorError(err)
+			return all, monitorError(err)
 		}
-		for i := range list {
-			e := &list[i]
-			if c.sees(e.ExecutedBy, deref(e.Namespace)) && !known[e.ExecutionID] {
-				known[e.ExecutionID] = true
-				seen = append(seen, executionRow(e, p))
+		for i := range part.items {
+			if id := part.items[i].ExecutionID; !known[id] {
+				known[id] = true
+				all.items = append(all.items, executionRow(&part.items[i], p))
 			}
 		}
+		all.total = min(all.total, part.total)
 	}
-	slices.SortStableFunc(seen, func(a, b ExecutionRow) int {
+	if all.total >= 0 {
+		all.total = len(all.items)
+	}
+	slices.SortStableFunc(all.items, func(a, b ExecutionRow) int {
 		return cmp.Or(b.StartTime.Compare(a.StartTime), strings.Compare(a.ExecutionID, b.ExecutionID))
 	})
-	return seen, nil
+	return all, nil
+}
+
+// split asks for what is the principal's and for each of its namespaces alone,
+// so that others' executions do not push its own out of the monitor's pages.
+func (c *scope) split(asks []monitor.Filter) []monitor.Filter {
+	if c.principal.Operator {
+		return asks
+	}
+	var parts []monitor.Filter
+	for _, f := range asks {
+		if f.ExecutedBy != "" || f.Namespace != "" {
+			parts = append(parts, f)
+			continue
+		}
+		mine := f
+		mine.ExecutedBy = c.principal.Name
+		parts = append(parts, mine)
+		for _, n := range c.namespaces[:min(len(c.namespaces), maxSpaces)] {
+			in := f
+			in.Namespace = n
+			parts = append(parts, in)
+		}
+	}
+	return parts
 }
 
 func executionRow(e *swf.Execution, p swf.Principal) ExecutionRow {
@@ -132,19 +169,23 @@ func executionRow(e *swf.Execution, p swf.Principal) ExecutionRow {
 	return r
 }
 
+func (in *ExecutionsIn) since(now time.Time) time.Time {
+	hours := defaultHours
+	if in.Hours != nil {
+		hours = *in.Hours
+	}
+	return now.Add(-time.Duration(hours) * time.Hour)
+}
+
 func (in *ExecutionsIn) sieve(now time.Time) sieve[ExecutionRow] {
 	var s sieve[ExecutionRow]
 	s.by("username", in.Username, func(e *ExecutionRow) bool { return e.ExecutedBy == in.Username })
 	s.by("namespace", in.Namespace, func(e *ExecutionRow) bool { return e.Namespace == in.Namespace })
 	s.by("workflow_name", in.WorkflowName, func(e *ExecutionRow) bool { return strings.HasPrefix(e.ExecutionID, in.WorkflowName+"-") })
 	s.by("status", in.Status, func(e *ExecutionRow) bool { return e.Status == in.Status })
-	hours := defaultHours
-	if in.Hours != nil {
-		hours = *in.Hours
-	}
-	since := now.Add(-time.Duration(hours) * time.Hour)
-	s.by("hours", fmt.Sprint(hours), func(e *ExecutionRow) bool {
-		return e.StartTime.After(since) || e.Status == swf.ExecutionRunning
+	since := in.since(now)
+	s.by("hours", fmt.Sprintf("%.0f", now.Sub(since).Hours()), func(e *ExecutionRow) bool {
+		return !e.StartTime.Before(since) || e.Status == swf.ExecutionRunning
 	})
 	return s
 }

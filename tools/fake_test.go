@@ -3,6 +3,8 @@ package tools
 import (
 	"context"
 	"encoding/json"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -96,7 +98,8 @@ type records struct {
 	agents     []swf.Agent
 	executions []swf.Execution
 	logs       []swf.LogEntry
-	messages   []Message
+	messages   []swf.RecordedMessage
+	django     bool
 	silent     bool
 	err        error
 }
@@ -153,38 +156,48 @@ func (m *records) Executions(ctx context.Context, f monitor.Filter) ([]swf.Execu
 	return list, nil
 }
 
-// Logs pages like a monitor of ours: latest first, filters that it knows.
-func (m *records) Logs(ctx context.Context, q LogQuery) ([]swf.LogEntry, error) {
-	if err := m.wait(ctx); err != nil {
-		return nil, err
-	}
-	var list []swf.LogEntry
-	for _, e := range m.logs {
-		if (q.Instance == "" || e.InstanceName == q.Instance) && e.Level >= q.MinLevel && !e.Timestamp.Before(q.Since) &&
-			(q.ExecutionID == "" || extraOf(&e).ExecutionID == q.ExecutionID) {
-			list = append(list, e)
-		}
-	}
-	return page(list, q.Limit, q.Offset), nil
+// ExecutionPage, Logs and Messages answer as a monitor of ours does; with
+// django it ignores the filters and limits that only ours knows.
+func (m *records) ExecutionPage(ctx context.Context, f monitor.Filter, limit, offset int) (monitor.Page[swf.Execution], error) {
+	return pageOf(ctx, m, m.executions, func(e *swf.Execution) bool {
+		return (f.Status == "" || e.Status == f.Status) && (f.ExecutedBy == "" || e.ExecutedBy == f.ExecutedBy) &&
+			(f.Namespace == "" || deref(e.Namespace) == f.Namespace) && (m.django || !e.StartTime.Before(f.Since))
+	}, limit, offset)
 }
 
-func (m *records) Messages(ctx context.Context, q MessageQuery) ([]Message, error) {
-	if err := m.wait(ctx); err != nil {
-		return nil, err
-	}
-	var list []Message
-	for _, e := range m.messages {
-		if (q.Namespace == "" || e.Namespace == q.Namespace) && (q.ExecutionID == "" || e.ExecutionID == q.ExecutionID) &&
-			(q.Sender == "" || e.Sender == q.Sender) && (q.Type == "" || e.Type == q.Type) && !e.SentAt.Before(q.Since) {
-			list = append(list, e)
-		}
-	}
-	return page(list, q.Limit, q.Offset), nil
+func (m *records) Logs(ctx context.Context, f monitor.LogFilter, limit, offset int) (monitor.Page[swf.LogEntry], error) {
+	return pageOf(ctx, m, m.logs, func(e *swf.LogEntry) bool {
+		return m.django || (f.Instance == "" || e.InstanceName == f.Instance) && e.Level >= f.MinLevel && !e.Timestamp.Before(f.Since) &&
+			(f.ExecutionID == "" || extraOf(e).ExecutionID == f.ExecutionID) && strings.Contains(strings.ToLower(e.Message), strings.ToLower(f.Search))
+	}, limit, offset)
 }
 
-func page[T any](list []T, limit, offset int) []T {
-	list = list[min(offset, len(list)):]
-	return list[:min(limit, len(list))]
+func (m *records) Messages(ctx context.Context, f monitor.MessageFilter, limit, offset int) (monitor.Page[swf.RecordedMessage], error) {
+	list := m.messages
+	if f.ExecutionID != "" {
+		list = slices.Clone(list)
+		slices.Reverse(list)
+	}
+	return pageOf(ctx, m, list, func(e *swf.RecordedMessage) bool {
+		ours := (f.Namespace == "" || deref(e.Namespace) == f.Namespace) && (f.Sender == "" || deref(e.Sender) == f.Sender) &&
+			(f.Type == "" || e.Type == f.Type) && !e.SentAt.Before(f.Since)
+		return (f.ExecutionID == "" || deref(e.ExecutionID) == f.ExecutionID) && (m.django || ours)
+	}, limit, offset)
+}
+
+func pageOf[T any](ctx context.Context, m *records, all []T, keep func(*T) bool, limit, offset int) (monitor.Page[T], error) {
+	if err := m.wait(ctx); err != nil {
+		return monitor.Page[T]{}, err
+	}
+	var list []T
+	for i := range all {
+		if keep(&all[i]) {
+			list = append(list, all[i])
+		}
+	}
+	total := len(list)
+	list = list[min(offset, total):]
+	return monitor.Page[T]{Items: list[:min(limit, len(list))], Total: total}, nil
 }
 
 var (

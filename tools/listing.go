@@ -28,7 +28,7 @@ type ListOut[T row] struct {
 // when nobody counted to the end.
 func (o *ListOut[T]) show(found []T, total, limit int) {
 	o.Items = append([]T{}, found[:min(len(found), limit)]...)
-	o.HasMore = len(found) > limit || total < 0
+	o.HasMore = total < 0 || total > len(o.Items)
 	if total >= 0 {
 		o.TotalCount = &total
 	}
@@ -38,6 +38,8 @@ func (o *ListOut[T]) show(found []T, total, limit int) {
 func (o *ListOut[T]) more(limit, most int, narrower string) {
 	switch {
 	case !o.HasMore:
+	case len(o.Items) < limit:
+		o.Note = fmt.Sprintf("Only the latest part was searched: narrow it by %s.", narrower)
 	case limit < most:
 		o.Note = fmt.Sprintf("There are more: raise limit (at most %d) or narrow it by %s.", most, narrower)
 	default:

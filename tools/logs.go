@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/epic-swf/testbed/monitor"
 	"github.com/epic-swf/testbed/swf"
 )
 
@@ -72,20 +73,17 @@ func (s *Set) ListLogs(ctx context.Context, p swf.Principal, in LogsIn, _ func(s
 		out.refuse(refused)
 		return out
 	}
-	q := LogQuery{Instance: in.InstanceName, ExecutionID: in.ExecutionID, MinLevel: levels[in.Level], Since: in.since(s.o.Now())}
+	q := monitor.LogFilter{Instance: in.InstanceName, ExecutionID: in.ExecutionID, MinLevel: levels[in.Level], Search: in.Search, Since: in.since(s.o.Now())}
+	exact := in.Username == "" && (p.Operator || swf.ExecutionOwner(in.ExecutionID) == p.Name || in.InstanceName != "" && c.seesAgent(in.InstanceName))
 	filters, limit := in.sieve(s.o.Now()), limitOf(in.Limit)
-	found, complete, err := search(s.logPage(ctx, q), func(e *swf.LogEntry) bool { return c.seesLog(e) && filters.passes(e, -1) }, limit)
+	seen, err := search(s.logPager(ctx, q), func(e *swf.LogEntry) bool { return c.seesLog(e) && filters.passes(e, -1) }, limit, exact)
 	if err != nil {
 		out.refuse(monitorError(err))
 		return out
 	}
-	total := len(found)
-	if !complete {
-		total = -1
-	}
-	out.show(rowsOf(found, limit+1), total, limit)
+	out.show(rowsOf(seen.items, limit), seen.total, limit)
 	out.more(limit, maxLogs, "level, search, execution_id or hours")
-	if len(found) == 0 {
+	if len(seen.items) == 0 && seen.total == 0 {
 		out.Note = s.noLogs(ctx, c, filters)
 	}
 	return out
@@ -93,17 +91,16 @@ func (s *Set) ListLogs(ctx context.Context, p swf.Principal, in LogsIn, _ func(s
 
 // noLogs says why no record was found, by the latest ones without any filter.
 func (s *Set) noLogs(ctx context.Context, c *scope, filters sieve[swf.LogEntry]) string {
-	seen, _, err := search(s.logPage(ctx, LogQuery{}), c.seesLog, pageSize)
+	seen, err := search(s.logPager(ctx, monitor.LogFilter{}), c.seesLog, pageSize, false)
 	if err != nil {
 		return "Nothing was found; why could not be found out."
 	}
-	return filters.why(seen, "log records", "Agents send them once they run; what a program wrote before that is in get_agent_log.")
+	return filters.why(seen.items, "log records", "Agents send them once they run; what a program wrote before that is in get_agent_log.")
 }
 
-func (s *Set) logPage(ctx context.Context, q LogQuery) func(limit, offset int) ([]swf.LogEntry, error) {
-	return func(limit, offset int) ([]swf.LogEntry, error) {
-		q.Limit, q.Offset = limit, offset
-		return s.o.Archive.Logs(ctx, q)
+func (s *Set) logPager(ctx context.Context, q monitor.LogFilter) pager[swf.LogEntry] {
+	return func(limit, offset int) (monitor.Page[swf.LogEntry], error) {
+		return s.o.Monitor.Logs(ctx, q, limit, offset)
 	}
 }
 
@@ -137,7 +134,7 @@ func (in *LogsIn) sieve(now time.Time) sieve[swf.LogEntry] {
 	words := strings.ToLower(in.Search)
 	s.by("search", in.Search, func(e *swf.LogEntry) bool { return strings.Contains(strings.ToLower(e.Message), words) })
 	if since := in.since(now); !since.IsZero() {
-		s.by("hours", fmt.Sprintf("%.0f", now.Sub(since).Hours()), func(e *swf.LogEntry) bool { return e.Timestamp.After(since) })
+		s.by("hours", fmt.Sprintf("%.0f", now.Sub(since).Hours()), func(e *swf.LogEntry) bool { return !e.Timestamp.Before(since) })
 	}
 	return s
 }

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/epic-swf/testbed/monitor"
 	"github.com/epic-swf/testbed/swf"
 )
 
@@ -51,46 +53,71 @@ func (s *Set) ListMessages(ctx context.Context, p swf.Principal, in MessagesIn, 
 		return out
 	}
 	now, limit := s.o.Now(), limitOf(in.Limit)
-	q := MessageQuery{Namespace: in.Namespace, ExecutionID: in.ExecutionID, Sender: in.Agent, Type: in.MessageType, Since: in.since(now)}
+	q := monitor.MessageFilter{Namespace: in.Namespace, ExecutionID: in.ExecutionID, Sender: in.Agent, Type: in.MessageType, Since: in.since(now)}
 	filters := in.sieve(now)
-	found, complete, err := search(s.messagePage(ctx, q), func(m *Message) bool { return c.seesMessage(m) && filters.passes(m, -1) }, limit)
+	seen, err := s.messages(ctx, c, q, filters, limit)
 	if err != nil {
 		out.refuse(monitorError(err))
 		return out
 	}
-	total := len(found)
-	if !complete {
-		total = -1
-	}
-	out.show(messageRows(found, limit+1), total, limit)
+	out.show(messageRows(seen.items, limit), seen.total, limit)
 	out.more(limit, maxMessages, "message_type, agent, execution_id or hours")
-	if len(found) == 0 {
+	if len(seen.items) == 0 && seen.total == 0 {
 		out.Note = s.noMessages(ctx, c, filters)
 	}
 	return out
 }
 
+// messages asks for what the principal may see: all at once where the filter
+// keeps to it, else each of its namespaces alone.
+func (s *Set) messages(ctx context.Context, c *scope, q monitor.MessageFilter, filters sieve[swf.RecordedMessage], limit int) (all found[swf.RecordedMessage], _ error) {
+	spaces := []string{q.Namespace}
+	exact := c.principal.Operator || q.Namespace != "" || swf.ExecutionOwner(q.ExecutionID) == c.principal.Name
+	if !exact && q.ExecutionID == "" {
+		if n := min(len(c.namespaces), maxSpaces); n > 0 {
+			spaces, exact = c.namespaces[:n], true
+		}
+	}
+	for _, q.Namespace = range spaces {
+		part, err := search(s.messagePager(ctx, q), func(m *swf.RecordedMessage) bool { return c.seesMessage(m) && filters.passes(m, -1) }, limit, exact)
+		if err != nil {
+			return all, err
+		}
+		all.items = append(all.items, part.items...)
+		if part.total < 0 || all.total < 0 {
+			all.total = -1
+		} else {
+			all.total += part.total
+		}
+	}
+	slices.SortStableFunc(all.items, func(a, b swf.RecordedMessage) int { return b.SentAt.Compare(a.SentAt.Time) })
+	return all, nil
+}
+
 // noMessages says why no message was found, by the latest ones without any
 // filter.
-func (s *Set) noMessages(ctx context.Context, c *scope, filters sieve[Message]) string {
-	seen, _, err := search(s.messagePage(ctx, MessageQuery{}), c.seesMessage, pageSize)
+func (s *Set) noMessages(ctx context.Context, c *scope, filters sieve[swf.RecordedMessage]) string {
+	seen, err := s.messages(ctx, c, monitor.MessageFilter{}, nil, pageSize)
 	if err != nil {
 		return "Nothing was found; why could not be found out."
 	}
-	return filters.why(seen, "messages", "Runs send them (start_workflow begins one), and the monitor must be recording them.")
+	return filters.why(seen.items, "messages", "Runs send them (start_workflow begins one), and the monitor must be recording them.")
 }
 
-func (s *Set) messagePage(ctx context.Context, q MessageQuery) func(limit, offset int) ([]Message, error) {
-	return func(limit, offset int) ([]Message, error) {
-		q.Limit, q.Offset = limit, offset
-		return s.o.Archive.Messages(ctx, q)
+func (s *Set) messagePager(ctx context.Context, q monitor.MessageFilter) pager[swf.RecordedMessage] {
+	page := func(limit, offset int) (monitor.Page[swf.RecordedMessage], error) {
+		return s.o.Monitor.Messages(ctx, q, limit, offset)
 	}
+	if q.ExecutionID != "" {
+		return backwards(page)
+	}
+	return page
 }
 
 // seesMessage decides by the namespace, else by whose execution it is about or
 // who sent it.
-func (c *scope) seesMessage(m *Message) bool {
-	return c.sees(swf.ExecutionOwner(m.ExecutionID), m.Namespace) || c.seesAgent(m.Sender)
+func (c *scope) seesMessage(m *swf.RecordedMessage) bool {
+	return c.sees(swf.ExecutionOwner(deref(m.ExecutionID)), deref(m.Namespace)) || c.seesAgent(deref(m.Sender))
 }
 
 func (in *MessagesIn) since(now time.Time) time.Time {
@@ -103,24 +130,24 @@ func (in *MessagesIn) since(now time.Time) time.Time {
 	return now.Add(-time.Hour)
 }
 
-func (in *MessagesIn) sieve(now time.Time) sieve[Message] {
-	var s sieve[Message]
-	s.by("namespace", in.Namespace, func(m *Message) bool { return m.Namespace == in.Namespace })
-	s.by("execution_id", in.ExecutionID, func(m *Message) bool { return m.ExecutionID == in.ExecutionID })
-	s.by("agent", in.Agent, func(m *Message) bool { return m.Sender == in.Agent })
-	s.by("message_type", in.MessageType, func(m *Message) bool { return m.Type == in.MessageType })
+func (in *MessagesIn) sieve(now time.Time) sieve[swf.RecordedMessage] {
+	var s sieve[swf.RecordedMessage]
+	s.by("namespace", in.Namespace, func(m *swf.RecordedMessage) bool { return deref(m.Namespace) == in.Namespace })
+	s.by("execution_id", in.ExecutionID, func(m *swf.RecordedMessage) bool { return deref(m.ExecutionID) == in.ExecutionID })
+	s.by("agent", in.Agent, func(m *swf.RecordedMessage) bool { return deref(m.Sender) == in.Agent })
+	s.by("message_type", in.MessageType, func(m *swf.RecordedMessage) bool { return m.Type == in.MessageType })
 	if since := in.since(now); !since.IsZero() {
-		s.by("hours", fmt.Sprintf("%.0f", now.Sub(since).Hours()), func(m *Message) bool { return m.SentAt.After(since) })
+		s.by("hours", fmt.Sprintf("%.0f", now.Sub(since).Hours()), func(m *swf.RecordedMessage) bool { return !m.SentAt.Before(since) })
 	}
 	return s
 }
 
-func messageRows(list []Message, most int) []MessageRow {
+func messageRows(list []swf.RecordedMessage, most int) []MessageRow {
 	rows := make([]MessageRow, 0, min(len(list), most))
 	for i := range list[:min(len(list), most)] {
 		m := &list[i]
-		rows = append(rows, MessageRow{Time: m.SentAt, MessageType: clean(m.Type, 64), Sender: clean(m.Sender, 128), Namespace: clean(m.Namespace, 128),
-			ExecutionID: clean(m.ExecutionID, 128), RunID: clean(m.RunID, 64), Content: content(m.Content)})
+		rows = append(rows, MessageRow{Time: m.SentAt.Time, MessageType: clean(m.Type, 64), Sender: clean(deref(m.Sender), 128), Namespace: clean(deref(m.Namespace), 128),
+			ExecutionID: clean(deref(m.ExecutionID), 128), RunID: clean(deref(m.RunID), 64), Content: content(m.Content)})
 	}
 	return rows
 }

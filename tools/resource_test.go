@@ -149,7 +149,7 @@ func TestPromptsNeedToolsThatExist(t *testing.T) {
 
 func TestComplete(t *testing.T) {
 	r := world()
-	s := New(Options{Commander: &manager{}, Monitor: r, Archive: r, Now: func() time.Time { return at }, Limits: Limits{PerSecond: -1},
+	s := New(Options{Commander: &manager{}, Monitor: r, Now: func() time.Time { return at }, Limits: Limits{PerSecond: -1},
 		Configs: func(user string) []string {
 			if user == "ann" {
 				return []string{"fast_processing_default.toml", "mine.toml", "no good.toml", "testbed.toml"}
@@ -177,15 +177,15 @@ func TestComplete(t *testing.T) {
 		{swf.Principal{}, swf.KindUsername, "", "", ""},
 	} {
 		got := s.Complete(t.Context(), c.who, c.kind, c.value, c.other)
-		if strings.Join(got.Values, " ") != c.want || got.Total != len(got.Values) {
+		if strings.Join(got.Values, " ") != c.want || got.Total != len(got.Values) || got.More {
 			t.Errorf("%s: %s %q: %v", c.who.Name, c.kind, c.value, got)
 		}
 	}
 	for i := range 300 {
 		r.executions = append(r.executions, ran(fmt.Sprintf("w-ann-%04d", i), "ann", "torre2", "completed", time.Hour, ""))
 	}
-	if got := s.Complete(t.Context(), ann, swf.KindExecution, "w-", ""); len(got.Values) != maxCompletions || got.Total != 300 {
-		t.Errorf("%d of %d values", len(got.Values), got.Total)
+	if got := s.Complete(t.Context(), ann, swf.KindExecution, "w-", ""); len(got.Values) != maxCompletions || !got.More || got.Total != 300 {
+		t.Errorf("%d of %d values, more %t", len(got.Values), got.Total, got.More)
 	}
 	if got := historian(&manager{}, &records{err: swf.E(swf.CodeMonitorUnavailable, "down", "")}).Complete(t.Context(), ops, swf.KindUsername, "", ""); len(got.Values) != 1 {
 		t.Errorf("without the monitor: %v", got)

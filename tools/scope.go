@@ -35,13 +35,13 @@ func (s *Set) scope(ctx context.Context, p swf.Principal) (*scope, *swf.Error) {
 			c.enter(c.agents[i].Namespace)
 		}
 	}
-	mine, err := s.o.Monitor.Executions(ctx, monitor.Filter{ExecutedBy: p.Name})
+	mine, err := s.o.Monitor.ExecutionPage(ctx, monitor.Filter{ExecutedBy: p.Name}, maxExecutions, 0)
 	if err != nil {
 		return nil, monitorError(err)
 	}
-	for i := range mine {
-		if mine[i].ExecutedBy == p.Name {
-			c.enter(mine[i].Namespace)
+	for i := range mine.Items {
+		if mine.Items[i].ExecutedBy == p.Name {
+			c.enter(mine.Items[i].Namespace)
 		}
 	}
 	return c, nil

@@ -27,13 +27,13 @@ type Monitor interface {
 	Agents(ctx context.Context) ([]swf.Agent, error)
 	Execution(ctx context.Context, id string) (*swf.Execution, error)
 	Executions(ctx context.Context, f monitor.Filter) ([]swf.Execution, error)
+	Archive
 }
 
 // Options make a Set. Commander is needed; everything else has a default.
 type Options struct {
 	Commander Commander
 	Monitor   Monitor                        // nil: every answer says that there is none
-	Archive   Archive                        // logs and messages; nil: the same
 	Configs   func(username string) []string // names of configurations, to complete; nil: none
 	Log       *slog.Logger                   // one audit record for each call
 	Now       func() time.Time               // default time.Now
@@ -59,9 +59,6 @@ type Set struct {
 func New(o Options) *Set {
 	if o.Monitor == nil {
 		o.Monitor = noMonitor{}
-	}
-	if o.Archive == nil {
-		o.Archive = noMonitor{}
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -255,11 +252,14 @@ func (m noMonitor) Agents(context.Context) ([]swf.Agent, error)       { return n
 func (m noMonitor) Execution(context.Context, string) (*swf.Execution, error) {
 	return nil, m.unavailable()
 }
-func (m noMonitor) Logs(context.Context, LogQuery) ([]swf.LogEntry, error) {
-	return nil, m.unavailable()
+func (m noMonitor) ExecutionPage(context.Context, monitor.Filter, int, int) (p monitor.Page[swf.Execution], _ error) {
+	return p, m.unavailable()
 }
-func (m noMonitor) Messages(context.Context, MessageQuery) ([]Message, error) {
-	return nil, m.unavailable()
+func (m noMonitor) Logs(context.Context, monitor.LogFilter, int, int) (p monitor.Page[swf.LogEntry], _ error) {
+	return p, m.unavailable()
+}
+func (m noMonitor) Messages(context.Context, monitor.MessageFilter, int, int) (p monitor.Page[swf.RecordedMessage], _ error) {
+	return p, m.unavailable()
 }
 func (m noMonitor) Executions(context.Context, monitor.Filter) ([]swf.Execution, error) {
 	return nil, m.unavailable()

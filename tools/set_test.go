@@ -87,7 +87,7 @@ var badCalls = []struct{ tool, args string }{
 
 func TestBadArgumentsRunNothing(t *testing.T) {
 	m := &manager{pong: alivePong(), act: always(control.Reply{Outcome: control.Succeeded})}
-	s := New(Options{Commander: m, Monitor: &records{}, Archive: &records{}, Limits: Limits{PerSecond: -1}})
+	s := New(Options{Commander: m, Monitor: &records{}, Limits: Limits{PerSecond: -1}})
 	var b strings.Builder
 	for _, c := range badCalls {
 		r := call(t, s, ann, c.tool, c.args, nil)
@@ -185,7 +185,7 @@ func TestSchemasAreClosedAndSpeakOfEverything(t *testing.T) {
 // against what is accepted.
 func TestInputSchemaAgreesWithTheCheck(t *testing.T) {
 	m := &manager{pong: alivePong(), act: always(control.Reply{Outcome: control.Succeeded}), status: &control.Reply{Outcome: control.Succeeded, Pong: alivePong()}}
-	s := New(Options{Commander: m, Monitor: &records{}, Archive: &records{}, Limits: Limits{PerSecond: -1}})
+	s := New(Options{Commander: m, Monitor: &records{}, Limits: Limits{PerSecond: -1}})
 	for _, tl := range s.Tools() {
 		schema := compile(t, tl.Input)
 		for _, c := range badCalls {
@@ -212,7 +212,7 @@ func TestOthersTestbedsAreForbidden(t *testing.T) {
 	var log bytes.Buffer
 	m := &manager{pong: alivePong(), act: always(control.Reply{Outcome: control.Succeeded}), status: &control.Reply{Outcome: control.Succeeded, Pong: alivePong()},
 		log: func(string) *control.Reply { return &control.Reply{Outcome: control.Succeeded} }}
-	s := New(Options{Commander: m, Monitor: &records{}, Archive: &records{}, Log: slog.New(slog.NewTextHandler(&log, nil)), Limits: Limits{PerSecond: -1}})
+	s := New(Options{Commander: m, Monitor: &records{}, Log: slog.New(slog.NewTextHandler(&log, nil)), Limits: Limits{PerSecond: -1}})
 	for tool, args := range map[string]string{
 		"check_agent_manager": `{"username":"bob"}`,
 		"start_user_testbed":  `{"username":"bob"}`,
@@ -276,7 +276,7 @@ func TestLimits(t *testing.T) {
 
 func TestCallsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := New(Options{Commander: &manager{}, Monitor: &records{}, Archive: &records{}, Limits: Limits{PerSecond: -1, AtOnce: 3}})
+		s := New(Options{Commander: &manager{}, Monitor: &records{}, Limits: Limits{PerSecond: -1, AtOnce: 3}})
 		done := make(chan bool, 5)
 		for range 5 {
 			go func() {
