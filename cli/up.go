@@ -12,11 +12,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/epic-swf/testbed/amq"
 	"github.com/epic-swf/testbed/amq/broker"
 	"github.com/epic-swf/testbed/config"
 	"github.com/epic-swf/testbed/control"
 	"github.com/epic-swf/testbed/manager"
-	"github.com/epic-swf/testbed/monitor/api"
 	"github.com/epic-swf/testbed/monitor/store"
 	"github.com/epic-swf/testbed/swf"
 	"github.com/epic-swf/testbed/web"
@@ -137,7 +137,11 @@ func (u *up) serve() (*config.Endpoints, error) {
 	b := broker.New(broker.Options{Login: e.BrokerLogin, Passcode: e.BrokerPasscode.Reveal(), Log: u.log})
 	u.parts.run("broker", func(ctx context.Context) error { return ignoreCancel(b.Serve(ctx, brokerLn)) })
 	e.Broker = brokerLn.Addr().String()
-	if e.Monitor, err = u.serveMonitor(e.MonitorToken); err != nil {
+	m := monitorPart{
+		store: store.Options{Path: filepath.Join(u.paths.State, "monitor.db"), Log: u.log}, listen: u.f.monitor, token: e.MonitorToken,
+		broker: amq.Options{Addr: e.Broker, Login: e.BrokerLogin, Passcode: e.BrokerPasscode.Reveal(), Log: u.log}, log: u.log,
+	}
+	if e.Monitor, err = m.start(u.parts); err != nil {
 		return nil, err
 	}
 	mcpLn, err := web.Listen(u.f.mcp)
@@ -184,22 +188,6 @@ func (u *up) username() string {
 		return "testbed"
 	}
 	return name
-}
-
-func (u *up) serveMonitor(token swf.Secret) (url string, err error) {
-	s, err := store.Open(u.parts.ctx, store.Options{Path: filepath.Join(u.paths.State, "monitor.db"), Log: u.log})
-	if err != nil {
-		return "", err
-	}
-	u.parts.last(s.Close)
-	ln, err := web.Listen(u.f.monitor)
-	if err != nil {
-		return "", err
-	}
-	h := web.Guard(api.New(api.Options{Store: s, Token: token, Log: u.log}), web.GuardOptions{})
-	u.parts.run("monitor", (&web.Server{Listener: ln, Handler: h, Log: u.log}).Run)
-	u.parts.run("monitor sweep", func(ctx context.Context) error { return ignoreCancel(s.Run(ctx)) })
-	return "http://" + ln.Addr().String(), nil
 }
 
 func (u *up) serveMCP(ln net.Listener, token swf.Secret) error {

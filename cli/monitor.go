@@ -1,0 +1,140 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/epic-swf/testbed/amq"
+	"github.com/epic-swf/testbed/monitor/api"
+	"github.com/epic-swf/testbed/monitor/recorder"
+	"github.com/epic-swf/testbed/monitor/store"
+	"github.com/epic-swf/testbed/swf"
+	"github.com/epic-swf/testbed/web"
+)
+
+// envDatabase names the database of testbed monitor. It may hold a password,
+// so it is no flag: arguments can be read by everybody on the host.
+const envDatabase = "SWF_MONITOR_DATABASE"
+
+// monitorFlags are those of testbed monitor.
+type monitorFlags struct {
+	listen   string
+	keep     string
+	insecure bool
+}
+
+func (a *app) monitorCommand() *cobra.Command {
+	var f monitorFlags
+	cmd := &cobra.Command{
+		Use:   "monitor",
+		Short: "Run the monitor by itself: what happened, as REST and as a stream",
+		Long: `Monitor keeps what agents tell it and what it hears on the bus, in SQLite in the state folder or in the PostgreSQL
+database that ` + envDatabase + ` names (a URL). Clients write with the token in SWF_API_TOKEN, else with one that the
+first start makes in the configuration folder. testbed up has a monitor of its own.`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.monitor(cmd.Context(), f) },
+	}
+	cmd.Flags().StringVar(&f.listen, "listen", loopbackPort, "address to listen on; port 0 takes a free one")
+	cmd.Flags().StringVar(&f.keep, "keep", "", "how long to keep messages, logs and ended executions, for example 30d; default: for ever")
+	cmd.Flags().BoolVar(&f.insecure, "insecure-no-auth", false, "ask for no token: everybody on this host may write")
+	return cmd
+}
+
+func (a *app) monitor(ctx context.Context, f monitorFlags) error {
+	p, err := a.findServer()
+	if err != nil {
+		return err
+	}
+	if err := p.paths.Make(); err != nil {
+		return err
+	}
+	log := a.daemonLog()
+	m := monitorPart{log: log, listen: f.listen, store: store.Options{Log: log, DSN: swf.Secret(a.getenv(envDatabase))}}
+	if m.store.DSN == "" {
+		m.store.Path = filepath.Join(p.paths.State, "monitor.db")
+	}
+	if m.store.Keep, err = keepTime(f.keep); err != nil {
+		return err
+	}
+	token := filepath.Join(p.paths.Config, "monitor.token")
+	if m.token = swf.Secret(a.getenv("SWF_API_TOKEN")); m.token != "" {
+		token = "SWF_API_TOKEN"
+	} else if m.token, err = secretFile(token); err != nil {
+		return err
+	}
+	if f.insecure {
+		m.token, token = "", "none: everybody on this host may write"
+	}
+	if m.broker, err = p.broker(log); err != nil {
+		return err
+	}
+	parts := newParts(ctx)
+	url, err := m.start(parts)
+	if err == nil {
+		fmt.Fprintf(a.out, "monitor: %s\ntoken: %s\n", url, token)
+		select {
+		case <-ctx.Done():
+		case <-parts.failed.Done():
+		}
+	}
+	if ended := parts.end(); err == nil {
+		err = ended
+	}
+	return err
+}
+
+// keepTime reads a number of days ("30d") or what Go calls a duration.
+func keepTime(text string) (time.Duration, error) {
+	if text == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		var n int
+		n, err = strconv.Atoi(days)
+		d = time.Duration(n) * 24 * time.Hour
+	}
+	if err != nil || d < time.Hour || d > 100*365*24*time.Hour {
+		return 0, usageError{swf.E(swf.CodeInvalidArgument, fmt.Sprintf("--keep %q is no time of at least an hour", text), "say for example --keep 30d or --keep 12h")}
+	}
+	return d, nil
+}
+
+// monitorPart is a monitor with all that belongs to it: the store, the REST
+// interface, the stream, and the recorder that listens to the bus.
+type monitorPart struct {
+	store  store.Options
+	listen string
+	token  swf.Secret
+	broker amq.Options
+	log    *slog.Logger
+}
+
+// start runs it among the parts and returns its URL.
+func (m monitorPart) start(p *parts) (url string, err error) {
+	s, err := store.Open(p.ctx, m.store)
+	if err != nil {
+		return "", err
+	}
+	p.last(s.Close)
+	p.run("monitor sweep", func(ctx context.Context) error { return ignoreCancel(s.Run(ctx)) })
+	hub := api.NewHub()
+	bus := amq.New(m.broker)
+	p.run("monitor bus", func(ctx context.Context) error { return ignoreCancel(bus.Run(ctx)) })
+	heard := recorder.New(recorder.Options{Bus: bus, Store: s, Heard: hub.Publish, Log: m.log})
+	p.run("recorder", func(ctx context.Context) error { return ignoreCancel(heard.Run(ctx)) })
+	ln, err := web.Listen(m.listen)
+	if err != nil {
+		return "", err
+	}
+	h := web.Guard(api.New(api.Options{Store: s, Token: m.token, Hub: hub, Log: m.log}), web.GuardOptions{})
+	p.run("monitor", (&web.Server{Listener: ln, Handler: h, Log: m.log, BeforeShutdown: hub.Close}).Run)
+	return "http://" + ln.Addr().String(), nil
+}
