@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strconv"
 
 	"github.com/pressly/goose/v3"
 )
@@ -13,6 +14,9 @@ import (
 type dialect struct {
 	goose      goose.Dialect
 	migrations string // the folder of its schema
+	// mark is the nth argument in a statement with thousands of them. In SQLite
+	// $1 and ?1 are names, and for each of them the driver searches all names.
+	mark func(n int) string
 	// forUpdate ends a SELECT whose record nobody else may change before the
 	// transaction ends.
 	forUpdate string
@@ -26,10 +30,10 @@ type dialect struct {
 }
 
 // In SQLite a transaction that writes is the only one: BEGIN IMMEDIATE.
-var sqliteDialect = dialect{goose: goose.DialectSQLite3, migrations: "migrations/sqlite", broken: brokenInSQLite}
+var sqliteDialect = dialect{goose: goose.DialectSQLite3, migrations: "migrations/sqlite", mark: func(int) string { return "?" }, broken: brokenInSQLite}
 
 // The number is this program's own among the users of advisory locks.
-var postgresDialect = dialect{goose: goose.DialectPostgres, migrations: "migrations/postgres",
+var postgresDialect = dialect{goose: goose.DialectPostgres, migrations: "migrations/postgres", mark: func(n int) string { return "$" + strconv.Itoa(n) },
 	forUpdate: " FOR UPDATE",
 	hold:      "SELECT pg_advisory_xact_lock(7306, hashtext($1))",
 	migrating: "SELECT pg_advisory_lock(7306)", migrated: "SELECT pg_advisory_unlock(7306)",

@@ -53,7 +53,7 @@ func (s *Store) Record(ctx context.Context, batch []Heard) (fresh []bool, err er
 		}
 	}
 	err = s.transact(ctx, func(tx *sql.Tx) error {
-		added, err := insertNew(ctx, tx, Messages, records)
+		added, err := s.insertNew(ctx, tx, Messages, records)
 		if err != nil {
 			return err
 		}
@@ -82,7 +82,7 @@ func (s *Store) Record(ctx context.Context, batch []Heard) (fresh []bool, err er
 
 // insertNew inserts the records whose key is not there and returns those keys.
 // All records have the same columns.
-func insertNew(ctx context.Context, tx *sql.Tx, t *Table, records []Record) (added map[any]bool, err error) {
+func (s *Store) insertNew(ctx context.Context, tx *sql.Tx, t *Table, records []Record) (added map[any]bool, err error) {
 	added = map[any]bool{}
 	if len(records) == 0 {
 		return added, nil
@@ -102,7 +102,7 @@ func insertNew(ctx context.Context, tx *sql.Tx, t *Table, records []Record) (add
 		}
 		for j, v := range values {
 			args = append(args, v)
-			fmt.Fprintf(&rows, "%s$%d", separator(i, j), len(args))
+			rows.WriteString(separator(i, j) + s.dialect.mark(len(args)))
 		}
 	}
 	query := fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s) ON CONFLICT (%s) DO NOTHING RETURNING %s",

@@ -17,6 +17,7 @@ import (
 type Options struct {
 	Path string           // the SQLite file; its folder must exist
 	DSN  swf.Secret       // instead of Path: a PostgreSQL database, as URL or as key=value
+	Keep time.Duration    // Run removes what is older (see Prune); 0: nothing for its age
 	Now  func() time.Time // nil: time.Now; the clock by which heartbeats are judged
 	Log  *slog.Logger     // nil: nothing is logged
 }
@@ -30,6 +31,7 @@ type Store struct {
 	now         func() time.Time
 	log         *slog.Logger
 	opened      time.Time
+	keep        time.Duration
 }
 
 // Open opens the store, making the SQLite file (0600) if there is none, and
@@ -57,7 +59,7 @@ func databaseName(dsn swf.Secret) string {
 }
 
 func open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{now: o.Now, log: o.Log}
+	s := &Store{now: o.Now, log: o.Log, keep: o.Keep}
 	if s.now == nil {
 		s.now = time.Now
 	}

@@ -25,6 +25,8 @@ func recording() []suiteTest {
 		{"a batch is whole or nothing", testRecordWhole},
 		{"recorders at once", testRecorders},
 		{"references by name", testSlugs},
+		{"retention", testRetention},
+		{"messages are bounded", testMessagesBounded},
 	}
 }
 

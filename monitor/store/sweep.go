@@ -13,20 +13,25 @@ const (
 	// (contract 1.4), by the store's clock.
 	StaleAfter = 3 * time.Minute
 	sweepEvery = 10 * time.Second
-	// LogsKept bounds the log records: anybody may write them.
-	LogsKept = 100_000
+	tidyEvery  = time.Hour
 )
 
-// Run sweeps every 10 s until ctx ends, and returns its error. A sweep that
-// fails is logged and tried again.
+// Run sweeps every 10 s and removes what is too old or too much at once and
+// every hour, until ctx ends; it returns ctx's error. What fails is logged and
+// tried again.
 func (s *Store) Run(ctx context.Context) error {
-	ticker := time.NewTicker(sweepEvery)
-	defer ticker.Stop()
+	sweep, tidy := time.NewTicker(sweepEvery), time.NewTicker(tidyEvery)
+	defer sweep.Stop()
+	defer tidy.Stop()
+	s.tidy(ctx)
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-ticker.C:
+		case <-tidy.C:
+			s.tidy(ctx)
+			continue
+		case <-sweep.C:
 		}
 		stale, err := s.Sweep(ctx)
 		if err == nil {
@@ -55,15 +60,6 @@ func (s *Store) Sweep(ctx context.Context) (int64, error) {
 		swf.StatusExited, swf.OpExited, now.UnixMicro(), cutoff.UnixMicro())
 	if err != nil {
 		return 0, fmt.Errorf("store: sweep: %w", err)
-	}
-	return res.RowsAffected()
-}
-
-// PruneLogs removes the oldest log records beyond keep and returns how many.
-func (s *Store) PruneLogs(ctx context.Context, keep int64) (int64, error) {
-	res, err := s.write.ExecContext(ctx, `DELETE FROM logs WHERE id <= (SELECT COALESCE(MAX(id), 0) FROM logs) - $1`, keep)
-	if err != nil {
-		return 0, fmt.Errorf("store: prune logs: %w", err)
 	}
 	return res.RowsAffected()
 }
