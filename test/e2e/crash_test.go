@@ -12,6 +12,7 @@ import (
 
 	"github.com/epic-swf/testbed/control"
 	"github.com/epic-swf/testbed/manager"
+	"github.com/epic-swf/testbed/monitor"
 	"github.com/epic-swf/testbed/swf"
 )
 
@@ -70,17 +71,16 @@ func (b *bench) kill(name, arg string) {
 	b.t.Fatalf("no %s %s runs: %v", name, arg, processes(b.dir))
 }
 
-// daemon is an agent manager that is a process of its own.
+// daemon is an agent manager or a monitor that is a process of its own.
 type daemon struct {
 	cmd *exec.Cmd
 	out safeBuffer
 }
 
-// startDaemon runs the real agent-manager in the bench's folder, in place of
-// the one in this process, and waits until it takes commands.
-func (b *bench) startDaemon() *daemon {
+// spawn runs one of our programs until it is killed.
+func (b *bench) spawn(name string, args ...string) *daemon {
 	b.t.Helper()
-	d := &daemon{cmd: exec.Command(ours("agent-manager"), "--dir", b.dir)}
+	d := &daemon{cmd: exec.Command(ours(name), args...)}
 	d.cmd.Env, d.cmd.Stdout, d.cmd.Stderr = b.environ(nil), &d.out, &d.out
 	if err := d.cmd.Start(); err != nil {
 		b.t.Fatal(err)
@@ -88,9 +88,17 @@ func (b *bench) startDaemon() *daemon {
 	b.t.Cleanup(func() {
 		d.kill()
 		if b.t.Failed() {
-			b.t.Logf("agent-manager said:\n%s", d.out.String())
+			b.t.Logf("%s said:\n%s", name, d.out.String())
 		}
 	})
+	return d
+}
+
+// startDaemon runs the real agent-manager in the bench's folder, in place of
+// the one in this process, and waits until it takes commands.
+func (b *bench) startDaemon() *daemon {
+	b.t.Helper()
+	d := b.spawn("agent-manager", "--dir", b.dir)
 	eventually(b.t, "the agent manager takes commands", func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
@@ -109,6 +117,64 @@ func (d *daemon) kill() {
 		_ = d.cmd.Process.Signal(syscall.SIGKILL)
 		_ = d.cmd.Wait()
 	}
+}
+
+// TestMonitorAndAgentKilledInMidRun: the run completes, and each of its files
+// is registered once.
+func TestMonitorAndAgentKilledInMidRun(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.write("workflows/brief.toml", brief)
+	b.monitor.stop()
+	monitorProcess := func() *daemon {
+		d := b.spawn("testbed", "monitor", "--dir", b.dir, "--listen", b.monitorAddr, "--insecure-no-auth")
+		eventually(t, "the monitor answers", func() error { return b.history.Healthy(context.Background()) })
+		return d
+	}
+	first := monitorProcess()
+	b.start("testbed")
+	const files = 60 // four seconds
+	id := b.call("start_workflow", fmt.Sprintf(`{"config":"brief","realtime":true,"stf_count":%d}`, files)).want("outcome", "succeeded").get("execution_id")
+	count := func() int {
+		list, err := b.history.STFFiles(context.Background(), monitor.FileFilter{Status: "processed"})
+		if err != nil {
+			return -1
+		}
+		return len(list)
+	}
+	atLeast := func(n int) {
+		eventually(t, fmt.Sprintf("%d files are registered", n), func() error {
+			if got := count(); got < n {
+				return fmt.Errorf("%d", got)
+			}
+			return nil
+		})
+	}
+	atLeast(3)
+	first.kill()
+	monitorProcess()
+	atLeast(10)
+	b.kill("swf-agent", "data")
+	if x := b.execution(id, swf.ExecutionCompleted); x.EndTime == nil {
+		t.Error("it has no end_time")
+	}
+	// What was broadcast while the agent was away is nobody's file; what is
+	// there, is there once.
+	list, err := b.history.STFFiles(context.Background(), monitor.FileFilter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[string]bool)
+	for _, f := range list {
+		if seen[f.STFFilename] {
+			t.Errorf("%s is registered twice", f.STFFilename)
+		}
+		seen[f.STFFilename] = true
+	}
+	if len(list) < 11 || len(list) > files {
+		t.Errorf("%d files of %d", len(list), files)
+	}
+	b.stop()
 }
 
 // TestManagerKilledInMidStart: the next one undoes the start, and says so.
