@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -49,22 +50,42 @@ func (a *app) runnerCommand() *cobra.Command {
 	}
 }
 
-func (a *app) dataCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "data",
-		Short: "The data agent: registers runs and STF files, announces them",
-		Args:  usageArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.supervised(cmd.Context(), func(ctx context.Context, s *supervised) error {
-				d, err := agents.NewData(s.options)
-				if err != nil {
-					return err
-				}
-				return d.Run(ctx)
-			})
-		},
+// agentCommands are the example agents.
+func (a *app) agentCommands() []*cobra.Command {
+	agent := func(use, short string, build func(agents.Options) (runner, error)) *cobra.Command {
+		return &cobra.Command{
+			Use: use, Short: short, Args: usageArgs(cobra.NoArgs),
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				return a.supervised(cmd.Context(), func(ctx context.Context, s *supervised) error {
+					r, err := build(s.options)
+					if err != nil {
+						return err
+					}
+					return r.Run(ctx)
+				})
+			},
+		}
+	}
+	index, of := 0, 1
+	worker := agent("worker", "Simulated PanDA workers: process slices and answer them",
+		func(o agents.Options) (runner, error) { return agents.NewWorker(o, index, of) })
+	worker.Flags().IntVar(&index, "index", 0, "number of this process among those that share the work, from 0")
+	worker.Flags().IntVar(&of, "of", 1, "how many processes share the work")
+	return []*cobra.Command{
+		agent("data", "The data agent: registers runs and STF files, announces them",
+			func(o agents.Options) (runner, error) { return agents.NewData(o) }),
+		agent("processing", "The processing agent: works on one STF at a time",
+			func(o agents.Options) (runner, error) { return agents.NewProcessing(o) }),
+		agent("fastmon", "The fastmon agent: samples the time frames of each STF",
+			func(o agents.Options) (runner, error) { return agents.NewFastMon(o) }),
+		agent("fast-processing", "The fast processing agent: cuts samples into slices for the workers",
+			func(o agents.Options) (runner, error) { return agents.NewFast(o) }),
+		worker,
 	}
 }
+
+// runner is an agent.
+type runner interface{ Run(context.Context) error }
 
 // supervised is what every program of a testbed works with.
 type supervised struct {
@@ -128,6 +149,19 @@ func (a *app) newSupervised() (*supervised, error) {
 	s.options = agents.Options{
 		Bus: s.bus, Monitor: monitor.New(mo), Username: username, Namespace: s.testbed.Namespace,
 		StartID: a.getenv("SWF_START_ID"), Program: a.getenv("SUPERVISOR_PROCESS_NAME"), Log: log,
+		Parameters: s.parameters(log),
 	}
 	return s, nil
+}
+
+// parameters are those of the testbed's own workflow.
+func (s *supervised) parameters(log *slog.Logger) agents.Parameters {
+	run, err := config.ResolveRun(s.sources, s.testbed, config.RunRequest{})
+	if err != nil {
+		log.Warn("the testbed's workflow cannot be resolved; agents depend on the monitor for parameters", "err", err)
+		return nil
+	}
+	p := agents.Parameters(run.Values)
+	p["realtime"] = run.Realtime
+	return p
 }

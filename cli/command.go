@@ -46,7 +46,7 @@ func (a *app) logAt(level slog.Level) *slog.Logger {
 func Testbed(ctx context.Context, args []string) int {
 	a := newApp()
 	root := a.root("testbed", "Start, stop and watch your workflow agents")
-	root.AddCommand(a.initCommand(), a.upCommand(), a.demoCommand(), a.runCommand(), a.stopAgentsCommand(), a.statusCommand(), a.monitorCommand(), a.agentManagerCommand("agent-manager"))
+	root.AddCommand(a.initCommand(), a.upCommand(), a.demoCommand(), a.runCommand(), a.stopAgentsCommand(), a.statusCommand(), a.configCommand(), a.monitorCommand(), a.agentManagerCommand("agent-manager"))
 	return a.execute(ctx, root, args)
 }
 
@@ -71,7 +71,7 @@ func Manager(ctx context.Context, args []string) int {
 func Agent(ctx context.Context, args []string) int {
 	a := newApp()
 	root := a.root("swf-agent", "The programs of a testbed; supervisord starts them")
-	root.AddCommand(a.runnerCommand(), a.dataCommand())
+	root.AddCommand(append(a.agentCommands(), a.runnerCommand())...)
 	return a.execute(ctx, root, args)
 }
 

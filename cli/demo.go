@@ -15,17 +15,19 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/epic-swf/testbed/config"
+	"github.com/epic-swf/testbed/monitor"
 	"github.com/epic-swf/testbed/swf"
 )
 
-// demoPatience bounds the whole demo; it takes about half a minute in real
-// time.
+// demoPatience bounds the demo, beside the time that simulated workers take in
+// real time; it takes about half a minute then.
 const demoPatience = 2 * time.Minute
 
 type demoFlags struct {
-	virtual bool
-	keep    bool
-	stfs    int
+	virtual  bool
+	keep     bool
+	stfs     int
+	workflow string
 }
 
 func (a *app) demoCommand() *cobra.Command {
@@ -35,19 +37,31 @@ func (a *app) demoCommand() *cobra.Command {
 		Short: "Show it all: an MCP client starts agents, runs a workflow and stops everything",
 		Long: `Demo makes a testbed in a fresh folder, brings up broker, monitor and agent manager, connects a real MCP client
 over stdio to swf-mcp, and prints what is said between them. Nothing is left behind but that folder, and not even
-that unless --keep or --dir asks for it or something goes wrong.`,
+that unless --keep or --dir asks for it or something goes wrong.
+
+With --workflow fast_processing all agents take part: the data agent announces each STF, fastmon samples it, fast
+processing cuts the samples into slices, and simulated workers process them. What the monitor then has is counted and
+held against what the parameters imply.`,
 		Args: usageArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.demo(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.workflow != "" && !cmd.Flags().Changed("stf-count") {
+				f.stfs = pipelineSTFs
+			}
+			return a.demo(cmd.Context(), f)
+		},
 	}
 	cmd.Flags().BoolVar(&f.virtual, "virtual-time", false, "let the simulated time run as fast as it can")
 	cmd.Flags().BoolVar(&f.keep, "keep", false, "keep the folder")
 	cmd.Flags().IntVar(&f.stfs, "stf-count", 3, "super time frames in the run")
+	cmd.Flags().StringVar(&f.workflow, "workflow", "", "the configuration to run with all its agents, for example fast_processing (default: that of testbed.toml, with the data agent alone)")
 	return cmd
 }
 
 func (a *app) demo(ctx context.Context, f demoFlags) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, demoPatience)
-	defer cancel()
+	d := &demonstration{out: a.out, stfs: f.stfs, realtime: !f.virtual, config: f.workflow}
+	if d.config == "" {
+		d.config = "testbed.toml"
+	}
 	dir := a.dir
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "testbed-demo-"); err != nil {
@@ -64,8 +78,16 @@ func (a *app) demo(ctx context.Context, f demoFlags) (err error) {
 	fmt.Fprintf(a.out, "Everything of this demo is in %s\n\n", dir)
 
 	up := a.newUp(upFlags{dir: dir, broker: loopbackPort, monitor: loopbackPort, mcp: loopbackPort, quiet: true})
-	return up.during(ctx, func(ctx context.Context, _ *config.Endpoints) error {
-		d := &demonstration{out: a.out, stfs: f.stfs, realtime: !f.virtual}
+	return up.during(ctx, func(ctx context.Context, e *config.Endpoints) error {
+		if f.workflow != "" {
+			if err := d.imply(ctx, up.place.sources()); err != nil {
+				return err
+			}
+			d.monitor = monitor.New(monitor.Options{URL: e.Monitor, Token: e.MonitorToken})
+			defer d.monitor.Close()
+		}
+		ctx, cancel := context.WithTimeout(ctx, demoPatience+d.workersTime())
+		defer cancel()
 		return d.run(ctx, dir)
 	})
 }
@@ -75,7 +97,10 @@ type demonstration struct {
 	out      io.Writer
 	stfs     int
 	realtime bool
+	config   string // of the start
 	client   *client.Client
+
+	pipeline // with a workflow of one's choice
 }
 
 func (d *demonstration) run(ctx context.Context, dir string) error {
@@ -99,7 +124,7 @@ func (d *demonstration) run(ctx context.Context, dir string) error {
 	if _, err := d.call(ctx, "check_agent_manager", map[string]any{}); err != nil {
 		return err
 	}
-	if _, err := d.call(ctx, "start_user_testbed", map[string]any{"config_name": "testbed.toml"}); err != nil {
+	if _, err := d.call(ctx, "start_user_testbed", map[string]any{"config_name": d.config}); err != nil {
 		return err
 	}
 	began, err := d.call(ctx, "start_workflow", map[string]any{"stf_count": d.stfs, "realtime": d.realtime})
@@ -108,6 +133,11 @@ func (d *demonstration) run(ctx context.Context, dir string) error {
 	}
 	if err := d.watch(ctx, began); err != nil {
 		return err
+	}
+	if d.monitor != nil {
+		if err := d.count(ctx, began); err != nil {
+			return err
+		}
 	}
 	if _, err := d.call(ctx, "stop_user_testbed", map[string]any{}); err != nil {
 		return err
