@@ -21,6 +21,8 @@ type Archive interface {
 const (
 	pageSize = 500
 	maxPages = 8
+
+	whySample = 100 // of what there is, to say what emptied a list
 )
 
 // pager reads a part of a list, latest first.

@@ -68,6 +68,29 @@ func TestTotals(t *testing.T) {
 	}
 }
 
+// TestALongRun has more messages than are read of one execution.
+func TestALongRun(t *testing.T) {
+	const run = "stf_datataking-ann-0001"
+	for _, django := range []bool{false, true} {
+		r := &records{django: django, executions: []swf.Execution{ran(run, "ann", "torre2", "running", time.Hour, "")}}
+		add := func(kind string, i int) {
+			r.messages = append(r.messages, said(kind, "daq_simulator-agent-ann-3", "torre2", run, `{}`, time.Duration(i)*time.Second))
+		}
+		for i := range 3000 {
+			add("stf_gen", i)
+		}
+		add("start_run", 3001)
+		add("run_imminent", 3002)
+		o := call(t, historian(&manager{}, r), ann, "get_workflow_execution", `{"execution_id":"`+run+`"}`, nil).Value.(*ExecutionOut)
+		if o.Phase != "running" || len(o.Events) != 2 || o.Events[0].Event != "run_imminent" {
+			t.Errorf("django %t: %+v", django, o)
+		}
+		if n := deref0(o.STFCount); n != 3000 && (n != -1 || !django) {
+			t.Errorf("django %t: %d files", django, n)
+		}
+	}
+}
+
 func deref0(n *int) int {
 	if n == nil {
 		return -1

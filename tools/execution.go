@@ -174,6 +174,8 @@ func (o *ExecutionOut) explain(messageErr, logErr error) {
 		o.Note = fmt.Sprintf("The monitor did not tell of %s: what depends on them is null.", strings.Join(silent, " and "))
 	case len(o.Errors) > 0:
 		o.Note = fmt.Sprintf("Errors were logged: list_logs(execution_id=%q) shows what led to them.", o.ExecutionID)
+	case len(o.Events) == 0 && o.Status != swf.ExecutionRunning:
+		o.Note = "No messages of it were recorded: events and STFs are those of its own record, if it has them."
 	case o.Status != swf.ExecutionCompleted && o.Status != swf.ExecutionRunning:
 		o.Note = "No errors were logged about it: look with list_logs at its agents, and with get_agent_log at the programs."
 	}

@@ -3,7 +3,6 @@ package tools
 import (
 	"context"
 	"slices"
-	"sync"
 
 	"github.com/epic-swf/testbed/monitor"
 	"github.com/epic-swf/testbed/swf"
@@ -20,42 +19,47 @@ type history struct {
 	err     error
 }
 
-// history asks for each type alone: a long run has far more messages than
-// anybody needs to read.
-func (s *Set) history(ctx context.Context, id string) history {
-	types := append(sortedKeys(phases), swf.MsgSTFGen)
-	parts := make([]found[swf.RecordedMessage], len(types))
-	errs := make([]error, len(types))
-	var wg sync.WaitGroup
-	for i, kind := range types {
-		wg.Go(func() { parts[i], errs[i] = s.ofType(ctx, id, kind) })
+// How many messages of one execution are read: its beginning and its end. In
+// between a run only pauses and goes on.
+const (
+	maxLatest = 999 // with the one more that tells whether there are others
+	maxFirst  = 50
+)
+
+// history reads all messages of an execution, or of a long one those that
+// tell its phase.
+func (s *Set) history(ctx context.Context, id string) (h history) {
+	about := func(m *swf.RecordedMessage) bool { return deref(m.ExecutionID) == id }
+	all, err := search(s.messagePager(ctx, monitor.MessageFilter{ExecutionID: id}), about, maxLatest, false)
+	if err != nil {
+		return history{err: err}
 	}
-	wg.Wait()
-	var h history
-	for i, err := range errs {
-		switch {
-		case err != nil:
-			h.err = err
-		case types[i] == swf.MsgSTFGen:
-			h.files = parts[i].total
-		default:
-			h.changes = append(h.changes, parts[i].items...)
+	if all.total < 0 {
+		first, err := s.o.Monitor.Messages(ctx, monitor.MessageFilter{ExecutionID: id}, maxFirst, 0)
+		if err != nil {
+			return history{err: err}
+		}
+		slices.Reverse(first.Items) // they come oldest first
+		all.items = append(all.items, first.Items...)
+	}
+	for i := range all.items {
+		m := &all.items[i]
+		if m.Type == swf.MsgSTFGen {
+			h.files++
+		}
+		if phases[m.Type] != "" && about(m) {
+			h.changes = append(h.changes, *m)
 		}
 	}
-	slices.SortStableFunc(h.changes, func(a, b swf.RecordedMessage) int { return b.SentAt.Compare(a.SentAt.Time) })
+	if all.total < 0 {
+		h.files, h.err = s.countFiles(ctx, id)
+	}
 	return h
 }
 
-// ofType returns the latest messages of one type, and how many there are.
-func (s *Set) ofType(ctx context.Context, id, kind string) (found[swf.RecordedMessage], error) {
-	page := s.messagePager(ctx, monitor.MessageFilter{ExecutionID: id, Type: kind})
-	is := func(m *swf.RecordedMessage) bool { return m.Type == kind && deref(m.ExecutionID) == id }
-	if kind != swf.MsgSTFGen {
-		return search(page, is, maxEvents, true)
-	}
-	number, err := search(page, is, 0, true)
-	if err != nil || number.total >= 0 {
-		return number, err
-	}
-	return search(page, is, pageSize*maxPages, false) // a monitor that does not know types: count
+// countFiles lets the monitor count; negative if it cannot.
+func (s *Set) countFiles(ctx context.Context, id string) (int, error) {
+	page := s.messagePager(ctx, monitor.MessageFilter{ExecutionID: id, Type: swf.MsgSTFGen})
+	number, err := search(page, func(m *swf.RecordedMessage) bool { return m.Type == swf.MsgSTFGen && deref(m.ExecutionID) == id }, 0, true)
+	return number.total, err
 }

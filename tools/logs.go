@@ -91,7 +91,7 @@ func (s *Set) ListLogs(ctx context.Context, p swf.Principal, in LogsIn, _ func(s
 
 // noLogs says why no record was found, by the latest ones without any filter.
 func (s *Set) noLogs(ctx context.Context, c *scope, filters sieve[swf.LogEntry]) string {
-	seen, err := search(s.logPager(ctx, monitor.LogFilter{}), c.seesLog, pageSize, false)
+	seen, err := search(s.logPager(ctx, monitor.LogFilter{}), c.seesLog, whySample, false)
 	if err != nil {
 		return "Nothing was found; why could not be found out."
 	}

@@ -97,7 +97,7 @@ func (s *Set) messages(ctx context.Context, c *scope, q monitor.MessageFilter, f
 // noMessages says why no message was found, by the latest ones without any
 // filter.
 func (s *Set) noMessages(ctx context.Context, c *scope, filters sieve[swf.RecordedMessage]) string {
-	seen, err := s.messages(ctx, c, monitor.MessageFilter{}, nil, pageSize)
+	seen, err := s.messages(ctx, c, monitor.MessageFilter{}, nil, whySample)
 	if err != nil {
 		return "Nothing was found; why could not be found out."
 	}
