@@ -107,6 +107,7 @@ func TestOverPostgres(t *testing.T) {
 		{"execution ends", TestExecutionEnds}, {"allocators", TestAllocators}, {"namespaces", TestNamespaces}, {"log summary", TestLogSummary},
 		{"bounds", TestListsAreBounded}, {"heartbeat", TestHeartbeat}, {"long heartbeat", TestHeartbeatTooLong},
 		{"late heartbeat", TestLateHeartbeat}, {"stale agents", TestStaleAgentsExit}, {"health", TestHealth},
+		{"run states", TestRunStates}, {"hostile queries", TestHostileQueries},
 	} {
 		t.Run(c.name, c.test)
 	}

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -49,8 +50,11 @@ func (res *resource) selection(query url.Values) (q store.Query, none bool, err 
 	q.Equal = map[string]any{}
 	for _, f := range res.filters {
 		text := query.Get(f.param)
-		if text == "" || strings.ContainsRune(text, 0) {
-			none = none || text != ""
+		if text == "" {
+			continue
+		}
+		if !storable(text) {
+			none = true
 			continue
 		}
 		owner := res.table
@@ -75,6 +79,10 @@ func (res *resource) selection(query url.Values) (q store.Query, none bool, err 
 	}
 	return q, none, nil
 }
+
+// storable reports whether a text can be in a database: PostgreSQL refuses even
+// to look for others.
+func storable(text string) bool { return utf8.ValidString(text) && !strings.ContainsRune(text, 0) }
 
 // value reads one parameter as a value of a column. impossible says that no
 // record has such a value.

@@ -103,7 +103,7 @@ func (ref *reference) parse(column string, raw json.RawMessage) (value any, mess
 		switch kind := typeName(raw); {
 		case kind != "str" && kind != "int" && kind != "float":
 			return nil, "Invalid value."
-		case strings.ContainsRune(text, 0):
+		case !storable(text):
 			return nil, ""
 		}
 		return text, ""
@@ -147,5 +147,5 @@ func (res *resource) key(id string) (any, bool) {
 		n, err := strconv.ParseInt(id, 10, 64)
 		return n, err == nil
 	}
-	return id, !strings.ContainsRune(id, 0)
+	return id, storable(id)
 }
