@@ -216,3 +216,39 @@ func TestAPanicInAResourceIsAnError(t *testing.T) {
 		}
 	}
 }
+
+// TestAReadThatWaitsDoesNotStallTheRest: over a pipe, what asks managers or
+// the monitor is not done in the order of the lines.
+func TestAReadThatWaitsDoesNotStallTheRest(t *testing.T) {
+	entered, open := make(chan struct{}, 2), make(chan struct{})
+	s := whole(t, func(o *Options) {
+		o.Resources[0].Read = func(context.Context, swf.Principal, string) (any, *swf.Error) {
+			entered <- struct{}{}
+			<-open
+			return map[string]string{}, nil
+		}
+		o.Complete = func(context.Context, swf.Principal, swf.Kind, string, string) tools.Completion {
+			entered <- struct{}{}
+			<-open
+			return tools.Completion{}
+		}
+	})
+	w := connect(t, t.Context(), s)
+	w.send(t, rpc(1, "resources/read", `{"uri":"testbed://me/status"}`))
+	w.send(t, rpc(2, "completion/complete", `{"ref":{"type":"ref/prompt","name":"bring_up_testbed"},"argument":{"name":"username","value":""}}`))
+	for range 2 {
+		await(t, entered, "both are under way")
+	}
+	w.send(t, rpc(3, "ping", ""))
+	if id := idOf(t, await(t, w.lines, "ping is answered")); id != "3" {
+		t.Errorf("first answer %s", id)
+	}
+	close(open)
+	for range 2 {
+		await(t, w.lines, "the others are answered")
+	}
+	w.in.Close()
+	if err := await(t, w.ended, "the server ends"); err != nil {
+		t.Error(err)
+	}
+}

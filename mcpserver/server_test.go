@@ -83,11 +83,13 @@ func TestListOfToolsIsGolden(t *testing.T) {
 const maxListTokens = 6000
 
 func TestListOfToolsFitsItsBudget(t *testing.T) {
-	raw, _ := listed(t, Options{})
-	if n := len(raw) / 4; n > maxListTokens {
-		t.Errorf("tools/list costs about %d tokens, %d are allowed", n, maxListTokens)
-	} else {
-		t.Logf("tools/list costs about %d of %d tokens", n, maxListTokens)
+	for _, prefix := range []string{"", "swf_"} {
+		raw, _ := listed(t, Options{ToolPrefix: prefix})
+		if n := len(raw) / 4; n > maxListTokens {
+			t.Errorf("with the prefix %q tools/list costs about %d tokens, %d are allowed", prefix, n, maxListTokens)
+		} else {
+			t.Logf("with the prefix %q tools/list costs about %d of %d tokens", prefix, n, maxListTokens)
+		}
 	}
 }
 

@@ -64,7 +64,7 @@ func (s *Set) ListAgents(ctx context.Context, p swf.Principal, in AgentsIn, _ fu
 		out.refuse(err)
 		return out
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.o.PingWait)
+	ctx, cancel := context.WithTimeout(ctx, s.o.ViewWait)
 	defer cancel()
 	c, err := s.scope(ctx, p)
 	if err != nil {

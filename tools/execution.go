@@ -58,7 +58,7 @@ type EventRow struct {
 // does not exist.
 func (s *Set) GetExecution(ctx context.Context, p swf.Principal, in ExecutionIn, _ func(string)) ExecutionOut {
 	out := ExecutionOut{ExecutionID: in.ExecutionID, Status: "unknown", Phase: "unknown"}
-	ctx, cancel := context.WithTimeout(ctx, s.o.PingWait)
+	ctx, cancel := context.WithTimeout(ctx, s.o.ViewWait)
 	defer cancel()
 	e, err := s.execution(ctx, p, in.ExecutionID)
 	if err != nil {

@@ -64,7 +64,7 @@ func (s *Set) ListExecutions(ctx context.Context, p swf.Principal, in Executions
 		out.refuse(err)
 		return out
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.o.PingWait)
+	ctx, cancel := context.WithTimeout(ctx, s.o.ViewWait)
 	defer cancel()
 	filters, limit := in.sieve(s.o.Now()), limitOf(in.Limit)
 	seen, err := s.executions(ctx, p, in.asks(s.o.Now()), filters)

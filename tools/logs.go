@@ -66,7 +66,7 @@ func (s *Set) ListLogs(ctx context.Context, p swf.Principal, in LogsIn, _ func(s
 		out.refuse(err)
 		return out
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.o.PingWait)
+	ctx, cancel := context.WithTimeout(ctx, s.o.ViewWait)
 	defer cancel()
 	c, refused := s.scope(ctx, p)
 	if refused != nil {

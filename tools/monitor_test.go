@@ -79,7 +79,7 @@ func realMonitor(tb testing.TB, messages int) *Set {
 			batch = batch[:0]
 		}
 	}
-	return New(Options{Commander: &manager{}, Monitor: c, PingWait: time.Minute, Limits: Limits{PerSecond: -1}})
+	return New(Options{Commander: &manager{}, Monitor: c, ViewWait: time.Minute, Limits: Limits{PerSecond: -1}})
 }
 
 // lookups are calls of every view, and how many things each finds with 1000

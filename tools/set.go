@@ -42,6 +42,7 @@ type Options struct {
 	Wait      time.Duration // for an outcome when the caller sees progress; default 25 s
 	ShortWait time.Duration // when it does not; default 10 s
 	PingWait  time.Duration // for a pong and for the monitor; default 2 s
+	ViewWait  time.Duration // for what the monitor keeps, which may be long lists; default 5 s
 	Lease     time.Duration // how long a heartbeat counts; default 30 s
 
 	Limits Limits
@@ -72,6 +73,7 @@ func New(o Options) *Set {
 	o.Wait = orDefault(o.Wait, 25*time.Second)
 	o.ShortWait = orDefault(o.ShortWait, 10*time.Second)
 	o.PingWait = orDefault(o.PingWait, 2*time.Second)
+	o.ViewWait = orDefault(o.ViewWait, 5*time.Second)
 	o.Lease = orDefault(o.Lease, 30*time.Second)
 	s := &Set{o: o, limiter: newLimiter(o.Limits, o.Now)}
 	s.tools = append(s.controls(), s.views()...)
