@@ -58,9 +58,13 @@ func (s *shipper) run(ctx context.Context) {
 // returns false when ctx ended first.
 func (s *shipper) post(ctx context.Context, e swf.LogEntry) bool {
 	for n := 0; ; n++ {
-		once, cancel := context.WithTimeout(ctx, callTimeout)
+		// One on its way when ctx ends may have arrived: it gets a moment, lest
+		// it be posted twice.
+		once, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+		stop := context.AfterFunc(ctx, func() { time.AfterFunc(shipLast, cancel) })
 		e.InstanceName = s.b.Name() // a record may be older than the name
 		err := s.b.o.Monitor.PostLog(once, e)
+		stop()
 		cancel()
 		if err == nil || ctx.Err() == nil && !passing(err, n) {
 			break

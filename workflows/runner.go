@@ -127,40 +127,6 @@ func (r *Runner) serve(ctx context.Context) error {
 	return nil
 }
 
-// endLost ends what an earlier runner left behind: its claims that have an
-// execution but no end. They are never run again.
-func (r *Runner) endLost() {
-	claims, err := r.o.Runs.Open()
-	if err != nil {
-		r.log.Error("cannot read the claims of earlier runs", "err", err)
-	}
-	for _, c := range claims {
-		r.log.Warn("an earlier runner ended in the middle of this execution", "execution_id", c.ExecutionID)
-		r.base.Outbox().Add("end lost execution "+c.ExecutionID, func(ctx context.Context) error { return r.lose(ctx, c) })
-	}
-	if err := r.o.Runs.Sweep(time.Now().Add(-keepClaims)); err != nil {
-		r.log.Warn("cannot remove old claims", "err", err)
-	}
-}
-
-// lose marks one execution as lost, unless it has told its end after all.
-func (r *Runner) lose(ctx context.Context, c control.Claim) error {
-	x, err := r.o.Monitor.Execution(ctx, c.ExecutionID)
-	if err != nil {
-		return err
-	}
-	if x != nil && x.Status == swf.ExecutionRunning {
-		err = r.o.Monitor.PatchExecution(ctx, c.ExecutionID, map[string]any{
-			"status": swf.ExecutionLost, "end_time": swf.At(time.Now()),
-			"performance_metrics": map[string]any{"reason": "the workflow runner ended in the middle of the run"},
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return r.o.Runs.End(c.CommandID)
-}
-
 // running returns the execution under way, or nil.
 func (r *Runner) running() *execution {
 	r.mu.Lock()

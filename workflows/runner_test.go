@@ -263,7 +263,13 @@ func TestARestartedRunnerEndsWhatWasLostAndRerunsNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if _, err := s.monitor.CreateRun(t.Context(), swf.Run{RunNumber: 100007, StartTime: swf.At(time.Now()), RunConditions: []byte(`{"execution_id":"stf_datataking-ann-0090"}`)}); err != nil {
+		t.Fatal(err)
+	}
 	s.start(s.options())
+	if end := s.next(swf.MsgEndRun); end.RunID() != "100007" || end.ExecutionID() != "stf_datataking-ann-0090" || end["reason"] != reasonLost || end.Namespace() != "ns1" {
+		t.Errorf("end_run of the lost run: %v", end)
+	}
 	x := s.execution("stf_datataking-ann-0090", swf.ExecutionLost)
 	if x.EndTime == nil || !strings.Contains(string(x.PerformanceMetrics), "reason") {
 		t.Errorf("execution %+v metrics %s", x, x.PerformanceMetrics)
