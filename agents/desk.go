@@ -12,11 +12,12 @@ import (
 // Limits of a desk.
 const (
 	workSize  = 10_000                 // messages taken off the bus and not yet worked on
+	ahead     = 50                     // calls to the monitor that may wait when more work is begun: what is told is never old
 	drainTime = 300 * time.Millisecond // at the end: for messages already taken
 )
 
 // desk is where an agent works: one goroutine handles the messages in the
-// order in which they came, and never makes the bus wait.
+// order in which they came.
 type desk struct {
 	base   *Base
 	work   chan swf.Message
@@ -30,11 +31,21 @@ func newDesk(b *Base, handle func(context.Context, swf.Message), kinds ...string
 	return &desk{base: b, work: make(chan swf.Message, workSize), kinds: kinds, handle: handle}
 }
 
-// put is called by the bus and must not wait for anything.
-func (d *desk) put(_ context.Context, m swf.Message) {
+// put is called by the bus, which holds some thousand messages more for a
+// handler that waits for room on the desk.
+func (d *desk) put(ctx context.Context, m swf.Message) {
 	if !slices.Contains(d.kinds, m.Type()) {
 		return
 	}
+	select {
+	case d.work <- m:
+	case <-ctx.Done():
+	}
+}
+
+// offer is put for the outbox, which the desk may wait for and which therefore
+// must not wait for the desk.
+func (d *desk) offer(m swf.Message) {
 	select {
 	case d.work <- m:
 	default:

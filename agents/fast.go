@@ -81,9 +81,9 @@ func (f *Fast) catchUp() {
 		}
 		for _, run := range runs {
 			for _, file := range run.files {
-				f.desk.put(ctx, run.message(swf.MsgTFFileRegistered).With(swf.Message{"stf_filename": file.STFFilename, "tf_in_stf": file.TFCount, missed: true}))
+				f.desk.offer(run.message(swf.MsgTFFileRegistered).With(swf.Message{"stf_filename": file.STFFilename, "tf_in_stf": file.TFCount, missed: true}))
 			}
-			f.desk.put(ctx, run.message(swf.MsgWorkerReady).With(swf.Message{missed: true}))
+			f.desk.offer(run.message(swf.MsgWorkerReady).With(swf.Message{missed: true}))
 		}
 		return nil
 	})

@@ -61,7 +61,7 @@ func (f *FastMon) catchUp() {
 				if file.TFCount != nil {
 					m["tf_count"] = float64(*file.TFCount)
 				}
-				f.desk.put(ctx, m)
+				f.desk.offer(m)
 			}
 		}
 		return nil
@@ -89,7 +89,7 @@ func (f *FastMon) sample(ctx context.Context, m swf.Message) {
 		held = int(n)
 	}
 	taken := planOf(f.base.parameters(ctx, &f.lookups, m.ExecutionID())).sample(stf, held)
-	f.base.Outbox().Room(ctx)
+	f.base.Outbox().Room(ctx, ahead)
 	for _, s := range taken {
 		f.base.Outbox().Add("register "+s.name, func(ctx context.Context) error { return f.register(ctx, m, s, held) })
 	}

@@ -16,8 +16,7 @@ import (
 // Limits of an outbox.
 const (
 	outboxSize  = 10_000
-	outboxFull  = 1000 // where Room makes those wait who can
-	serverTries = 5    // for one call that the monitor answers with a 5xx, or that comes too early
+	serverTries = 5 // for one call that the monitor answers with a 5xx, or that comes too early
 )
 
 // Outbox makes calls to the monitor one after the other on a goroutine of its
@@ -91,14 +90,14 @@ func (o *Outbox) Wait(ctx context.Context, t *Told) bool {
 	}
 }
 
-// Room waits while very many calls wait already, until ctx ends: who works
-// faster than the monitor takes calls is not to lose any.
-func (o *Outbox) Room(ctx context.Context) {
+// Room waits while at least that many calls wait already, until ctx ends: who
+// works faster than the monitor takes calls is not to lose any.
+func (o *Outbox) Room(ctx context.Context, most int) {
 	for {
 		o.mu.Lock()
 		n, changed := len(o.items), o.changed
 		o.mu.Unlock()
-		if n < outboxFull {
+		if n < most {
 			return
 		}
 		select {

@@ -31,7 +31,7 @@ func sampleOf(slice string) string {
 func (f *Fast) samples(ctx context.Context, r runAt, m swf.Message, p plan) {
 	stf := text(m, "stf_filename")
 	add := func(s frames) {
-		f.base.Outbox().Room(ctx)
+		f.base.Outbox().Room(ctx, ahead)
 		f.outbox("cut "+s.name, func(ctx context.Context) error { return f.cut(ctx, r, m, s, p) })
 	}
 	if m[missed] != nil {
