@@ -61,7 +61,7 @@ func extraOf(e *swf.LogEntry) extra {
 
 // ListLogs lists the log records that the principal may see.
 func (s *Set) ListLogs(ctx context.Context, p swf.Principal, in LogsIn, _ func(string)) ListOut[LogRow] {
-	out := ListOut[LogRow]{tool: "list_logs", whose: orElse(in.Username, p.Name)}
+	out := ListOut[LogRow]{tool: "list_logs", said: foreign, whose: orElse(in.Username, p.Name)}
 	if err := only(p, in.Username); err != nil {
 		out.refuse(err)
 		return out

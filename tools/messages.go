@@ -44,7 +44,7 @@ func (m MessageRow) line() string {
 
 // ListMessages lists the bus messages that the principal may see.
 func (s *Set) ListMessages(ctx context.Context, p swf.Principal, in MessagesIn, _ func(string)) ListOut[MessageRow] {
-	out := ListOut[MessageRow]{tool: "list_messages", whose: p.Name}
+	out := ListOut[MessageRow]{tool: "list_messages", said: foreign, whose: p.Name}
 	ctx, cancel := context.WithTimeout(ctx, s.o.ViewWait)
 	defer cancel()
 	c, refused := s.scope(ctx, p)
