@@ -20,6 +20,10 @@ type Message struct {
 	Destination string            // /queue/NAME or /topic/NAME
 	Headers     map[string]string // besides the destination; any but the frame's own
 	Body        []byte
+
+	// Once is for receivers that must not get a message twice: one that a dying
+	// link may or may not have carried is not sent again (see Conn.Publish).
+	Once bool
 }
 
 // Delivery is one message that came in.

@@ -41,6 +41,8 @@ type Client struct {
 	mu      sync.Mutex
 	sub     *amq.Subscription
 	waiting map[string]map[*call]struct{} // by command id
+
+	lines lines // on which Python managers answer
 }
 
 // call is one Ask under way.
@@ -65,8 +67,9 @@ func NewClient(o ClientOptions) *Client {
 	return &Client{o: o, replyTo: swf.ReplyPrefix + hex.EncodeToString(k.Secret[:16]), waiting: make(map[string]map[*call]struct{})}
 }
 
-// Close ends the subscription to the reply queue.
+// Close ends the subscriptions to the reply queues.
 func (c *Client) Close() {
+	c.lines.close()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.sub != nil {
@@ -86,7 +89,9 @@ func KeyedID(principal, target, key string) string {
 
 // Ask publishes the command, again after 1, 2, 4, 8 and 16 s until something
 // verified comes back, and waits for the outcome. progress, if not nil, sees
-// accepted and progress replies, one at a time.
+// accepted and progress replies, one at a time. The user of a Python manager
+// (IsPython) is sent each command once; what has an effect is then Pending at
+// once, and Inferred.
 //
 // When ctx ends first the command goes on: Ask then returns a Reply with
 // Outcome Pending and the command id, and no error. An error means that the
@@ -100,6 +105,9 @@ func (c *Client) Ask(ctx context.Context, cmd Command, progress func(Reply)) (Re
 	}
 	if err := cmd.Check(); err != nil {
 		return Reply{}, err
+	}
+	if IsPython(c.o.Queue(cmd.Username), cmd.Username) {
+		return c.askPython(ctx, &cmd)
 	}
 	body, err := cmd.Encode()
 	if err != nil {

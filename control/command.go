@@ -79,6 +79,7 @@ type RunParams struct {
 // StopParams are the params of StopWorkflow.
 type StopParams struct {
 	ExecutionID string `json:"execution_id,omitempty"` // empty: whatever runs
+	Namespace   string `json:"namespace,omitempty"`    // for Python runners, which ignore other namespaces
 }
 
 // intent is what an id stands for. Times, source and reply_to differ in an

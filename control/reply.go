@@ -44,6 +44,7 @@ type Reply struct {
 	Config      string        `json:"config,omitempty"`
 	ExecutionID string        `json:"execution_id,omitempty"`
 	FinishedAt  *time.Time    `json:"finished_at,omitempty"`
+	Inferred    bool          `json:"-"` // of a Python manager: read from its status, or not known at all
 
 	// Status and ping only.
 	Pong    *Pong           `json:"pong,omitempty"`
