@@ -204,6 +204,21 @@ func TestSecondManagerIsRefused(t *testing.T) {
 	}
 }
 
+func TestLogsAreThereWhenEverythingHasStopped(t *testing.T) {
+	b := newBench(t)
+	b.manager()
+	b.want(b.ask(control.Command{Verb: control.StartTestbed}), control.Succeeded, "")
+	b.want(b.ask(control.Command{Verb: control.StopTestbed}), control.Succeeded, "")
+	look := control.Command{Verb: control.Status, Of: &control.Of{Log: "example-data-agent"}}
+	if r := b.want(b.ask(look), control.Succeeded, ""); !strings.Contains(r.Text, "up") {
+		t.Errorf("log %q", r.Text)
+	}
+	look.Of.Log = "nobody"
+	if r := b.want(b.ask(look), control.Refused, swf.CodeUnknownProgram); !strings.Contains(r.Error.Hint, "workflow-runner") {
+		t.Errorf("hint %q", r.Error.Hint)
+	}
+}
+
 func TestManagerLeavesAgentsRunning(t *testing.T) {
 	b := newBench(t)
 	first := b.manager()

@@ -123,6 +123,7 @@ CREATE TABLE workflow_messages (
 );
 CREATE INDEX workflow_messages_sent ON workflow_messages (sent_at, message_id);
 CREATE INDEX workflow_messages_execution ON workflow_messages (execution_id, sent_at, message_id);
+CREATE INDEX workflow_messages_execution_type ON workflow_messages (execution_id, message_type, sent_at, message_id);
 CREATE INDEX workflow_messages_namespace ON workflow_messages (namespace, sent_at, message_id);
 CREATE INDEX workflow_messages_type ON workflow_messages (message_type, sent_at, message_id);
 CREATE INDEX workflow_messages_run ON workflow_messages (run_id, sent_at, message_id);
