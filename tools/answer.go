@@ -30,6 +30,8 @@ type Answer struct {
 	ControlQueue string          `json:"control_queue,omitempty"`
 	HowToStart   string          `json:"how_to_start,omitempty"`
 	NextPollMS   int             `json:"next_poll_ms,omitempty"`
+	Inferred     bool            `json:"inferred,omitempty"`
+	InferredFrom string          `json:"inferred_from,omitempty"`
 }
 
 // refuse makes the answer that of a command which was not sent.
@@ -66,6 +68,7 @@ func (a *Answer) text(tool string) string {
 	}
 	b.WriteByte('\n')
 	writeError(&b, a.Error)
+	line(&b, "inferred from", a.InferredFrom)
 	line(&b, "note", a.Note)
 	line(&b, "command_id", a.CommandID)
 	return b.String()

@@ -66,6 +66,8 @@ func (s *Set) CheckAgentManager(ctx context.Context, p swf.Principal, in CheckIn
 
 func (o *CheckOut) explain(l *look) {
 	switch {
+	case l.pong != nil && l.python:
+		o.Note = pythonNote
 	case l.pong != nil:
 	case l.brokerErr != nil:
 		o.Error = l.brokerErr

@@ -37,6 +37,9 @@ func (s *Set) send(ctx context.Context, o order) (Answer, control.Reply) {
 		a.refuse(err)
 		return a, control.Reply{}
 	}
+	if s.python(o.target) {
+		return s.sendPython(ctx, o, cmd, a)
+	}
 	r := s.reach(ctx, o.target)
 	if err := ctx.Err(); err != nil {
 		a.refuse(swf.E(swf.CodeCancelled, "the call was cancelled before anything was sent", "call again if it is still wanted").Because(err))

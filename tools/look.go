@@ -13,6 +13,7 @@ import (
 // look is everything that can be found out about a testbed at once.
 type look struct {
 	reach
+	python     bool           // the manager is a Python one
 	status     *control.Reply // nil: the manager did not say
 	agents     []swf.Agent    // nil with agentErr: the monitor did not say
 	running    []swf.Execution
@@ -25,7 +26,7 @@ type look struct {
 func (s *Set) look(ctx context.Context, p swf.Principal, user string) look {
 	ctx, cancel := context.WithTimeout(ctx, s.o.PingWait)
 	defer cancel()
-	var l look
+	l := look{python: s.python(user)}
 	var statusErr error
 	var wg sync.WaitGroup
 	wg.Go(func() {

@@ -79,6 +79,9 @@ func (v *CommandView) heard() bool {
 
 // outcomeOf asks for one id on the wire.
 func (s *Set) outcomeOf(ctx context.Context, p swf.Principal, user, id string) *CommandView {
+	if s.python(user) {
+		return s.guessed(ctx, p, user, id)
+	}
 	v := &CommandView{CommandID: id}
 	r, err := s.o.Commander.Ask(ctx, control.Command{Verb: control.Status, Username: user, IssuedBy: p.Name, Of: &control.Of{CommandID: id}}, nil)
 	switch {

@@ -20,6 +20,72 @@ const maxPending = 1024
 type pending struct {
 	mu   sync.Mutex
 	list []control.Command
+
+	guesses []*guess // of Python managers, oldest first
+}
+
+// enter returns the guess of a command: with mine a new one, which the caller
+// must publish. A start that repeats an outstanding one joins it.
+func (s *pending) enter(cmd control.Command, join bool, now time.Time) (g *guess, mine bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.guesses {
+		if g.cmd.ID == cmd.ID || (join && cmd.Verb == control.StartTestbed && g.settled == nil && now.Before(g.cmd.ExpiresAt) && g.intent == cmd.Intent()) {
+			return g, false
+		}
+	}
+	if len(s.guesses) >= maxPending {
+		s.guesses = slices.Delete(s.guesses, 0, 1)
+	}
+	g = &guess{cmd: cmd, intent: cmd.Intent(), sent: make(chan struct{})}
+	s.guesses = append(s.guesses, g)
+	return g, true
+}
+
+// withdraw forgets a guess that was not published.
+func (s *pending) withdraw(g *guess) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.guesses = slices.DeleteFunc(s.guesses, func(other *guess) bool { return other == g })
+}
+
+// guess returns that of an id, once published; else nil.
+func (s *pending) guess(id string) *guess {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.guesses {
+		if g.cmd.ID == id {
+			select {
+			case <-g.sent:
+				return g
+			default:
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// settle makes v the outcome, unless there is one.
+func (s *pending) settle(g *guess, v *CommandView) *CommandView {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g.settled == nil {
+		g.settled = v
+	}
+	own := *g.settled
+	return &own
+}
+
+// outcome returns the outcome, or nil.
+func (s *pending) outcome(g *guess) *CommandView {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g.settled == nil {
+		return nil
+	}
+	own := *g.settled
+	return &own
 }
 
 func (s *pending) remember(cmd control.Command) {

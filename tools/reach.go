@@ -57,7 +57,11 @@ func (s *Set) fresh(a *swf.Agent) (bool, time.Duration) {
 		return false, 0
 	}
 	age := max(0, s.o.Now().Sub(a.LastHeartbeat.Time))
-	return age <= s.o.Lease && !exited(a), age
+	lease := s.o.Lease
+	if s.python(ownerOf(a.InstanceName)) {
+		lease = max(lease, pythonLease)
+	}
+	return age <= lease && !exited(a), age
 }
 
 func exited(a *swf.Agent) bool {

@@ -83,6 +83,9 @@ type CommandView struct {
 	Execution   *ExecutionView  `json:"execution,omitempty" schema:"brief" doc:"the run it began: status, reason"`
 	FinishedAt  *time.Time      `json:"finished_at,omitempty"`
 	NextPollMS  int             `json:"next_poll_ms,omitempty"`
+
+	Inferred     bool   `json:"inferred,omitempty"`
+	InferredFrom string `json:"inferred_from,omitempty"`
 }
 
 // ExecutionView is one workflow run.
@@ -310,6 +313,9 @@ func (o *StatusOut) explain(l *look, missing string) {
 		o.Note = "No agents are running. Call start_user_testbed."
 	case missing != "":
 		o.Note = "Not ready: " + missing + "."
+	}
+	if l.python {
+		o.Note = strings.TrimSpace(o.Note + " " + pythonNote)
 	}
 }
 

@@ -21,6 +21,7 @@ func (o *StatusOut) Text() string {
 		}
 		b.WriteByte('\n')
 		writeError(&b, c.Error)
+		line(&b, "inferred from", c.InferredFrom)
 		line(&b, "execution_id", c.ExecutionID)
 		if e := c.Execution; e != nil {
 			line(&b, "execution", strings.TrimSuffix(e.Status+", "+e.Reason, ", "))
