@@ -38,10 +38,16 @@ const (
 	defaultPerCut  = 2
 )
 
+// Limits that no plan exceeds, whatever a message or a parameter says.
+const (
+	mostSamples = 1000   // of an STF
+	mostSlices  = 10_000 // of a sample
+)
+
 func planOf(p Parameters) plan {
 	return plan{
 		rate:    min(max(p.number("stf_sampling_rate", defaultRate), 0), 1),
-		samples: p.whole("samples_per_stf", defaultSamples, 1),
+		samples: min(p.whole("samples_per_stf", defaultSamples, 1), mostSamples),
 		perCut:  p.whole("num_tf_per_slice", defaultPerCut, 1),
 		most:    p.whole("slices_per_sample", 0, 0),
 	}
@@ -70,7 +76,7 @@ func (p plan) sample(stf string, held int) []frames {
 // cut parts a sample into slices of perCut frames, the last one perhaps of
 // fewer, from its beginning and at most as many as allowed.
 func (p plan) cut(sample frames) []frames {
-	n := (sample.count() + p.perCut - 1) / p.perCut
+	n := min((sample.count()+p.perCut-1)/p.perCut, mostSlices)
 	if p.most > 0 {
 		n = min(n, p.most)
 	}

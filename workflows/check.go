@@ -48,8 +48,9 @@ func (m *machine) check(file *config.Machine) error {
 		return file.Fail("[machine] has no steps", "add [[machine.opening]] and the others: see daq_state_machine.toml")
 	case len(m.Each) > 0 && m.Count == "" && m.Length == "":
 		return file.Fail("[machine] makes STFs and does not say how many", `add count or length, the name of a parameter`)
-	case m.Periods != "" && !slices.ContainsFunc(m.Each, func(s step) bool { return s.Send != "" }):
-		return file.Fail("[machine] has periods in which no STF is made: they would take no time", "add [[machine.each]] with send, or leave periods out")
+	case (m.Periods != "" || len(m.Each) > 0) && !slices.ContainsFunc(m.Each, func(s step) bool { return s.Send != "" }):
+		return file.Fail("[machine] has periods in which nothing is sent: they would take no time and have no end",
+			"add [[machine.each]] with send, or leave periods and each out")
 	}
 	return nil
 }

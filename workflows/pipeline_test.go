@@ -196,6 +196,7 @@ func TestMachinesThatCannotBe(t *testing.T) {
 		"write of nothing":     {head + good + "write = \"/tmp/x\"\n", "there is none"},
 		"count of what":        {head + "[[machine.each]]\nstate = \"test\"\nsubstate = \"daq\"\nsend = \"stf_gen\"\n", "does not say how many"},
 		"endless":              {head + "periods = \"n\"\n" + good, "take no time"},
+		"each sends nothing":   {head + "length = \"t\"\n[[machine.each]]\nstate = \"test\"\nsubstate = \"daq\"\n", "take no time"},
 		"parameter":            {head + good + "wait = [\"a b\"]\n", "no name of a parameter"},
 		"taken text":           {head + good + "[machine.texts]\nrun = { default = \"x\" }\n", "no name that is free"},
 		"empty text":           {head + good + "[machine.texts]\na = { path = true }\n", "is empty"},

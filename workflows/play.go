@@ -42,6 +42,7 @@ func (p *player) play(ctx context.Context, c *sim.Clock) error {
 	}
 	periods := int(p.values[p.machine.Periods])
 	for n := 0; periods == 0 || n < periods; n++ {
+		begin := c.Now()
 		enter := p.machine.Standby
 		if n == 0 {
 			enter = p.machine.Begin
@@ -51,6 +52,10 @@ func (p *player) play(ctx context.Context, c *sim.Clock) error {
 		}
 		if err := p.period(ctx, c); err != nil {
 			return err
+		}
+		if periods != 1 && c.Now() == begin {
+			return swf.E(swf.CodeInvalidConfig, "a period of the workflow takes no time, so that its run might have no end",
+				"let a step send or wait, or give "+p.machine.Periods+" = 1")
 		}
 	}
 	return p.steps(ctx, c, p.machine.Closing)
