@@ -16,7 +16,7 @@
 #
 # COMMAND sees SWF_SUPERVISORD (path of the program) and, for tests,
 # SWF_TEST_NODE (Node 22.19 or later), SWF_TEST_NODE_MODULES and SWF_TEST_PYTHON
-# (a Python that has the package mcp).
+# (a Python that has the packages mcp and stomp.py).
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
@@ -261,14 +261,14 @@ need_mcp_clients() {
 	lacking "Node 22 with the MCP clients" "their tests are skipped" "$hint"
 }
 
-need_python_client() {
+need_python_clients() {
 	lock=$root/scripts/python/requirements.txt
 	cmp -s "$lock" "$python/installed.txt" && [ -x "$python/bin/python" ] && return 0
-	if python_packages "$python" "the official Python MCP client" "--requirement=$lock"; then
+	if python_packages "$python" "the Python clients of MCP and STOMP" "--requirement=$lock"; then
 		cp "$lock" "$python/installed.txt"
 		return 0
 	fi
-	lacking "the Python MCP client" "its tests are skipped" "install Python 3.10 or later with venv, then repeat"
+	lacking "the Python clients of MCP and STOMP" "their tests are skipped" "install Python 3.10 or later with venv, then repeat"
 }
 
 have go || die "go is missing" "install Go (the version that go.mod names, or later) from go.dev/dl and put it in PATH"
@@ -288,7 +288,7 @@ test)
 	need_activemq
 	need_postgresql
 	need_mcp_clients
-	need_python_client
+	need_python_clients
 	;;
 *) die "unknown purpose $purpose" "one of: build, demo, test" ;;
 esac

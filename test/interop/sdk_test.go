@@ -15,10 +15,8 @@ import (
 // one argument says, prints a line that says what it found, and then answers
 // each line that names a tool and its arguments with a line.
 type sdk struct {
-	t       *testing.T
-	hello   hello
-	in      io.WriteCloser
-	answers *bufio.Scanner
+	*script
+	hello hello
 }
 
 // connection is a script's argument.
@@ -64,7 +62,7 @@ func TestTypeScriptClient(t *testing.T) {
 
 func TestPythonSDK(t *testing.T) {
 	t.Parallel()
-	python := tool(t, "SWF_TEST_PYTHON", "Python with the package mcp")
+	python := tool(t, "SWF_TEST_PYTHON", "Python with mcp and stomp.py")
 	sdkSessions(t, []string{python, filepath.Join("testdata", "python.py")}, "legacy", "auto")
 }
 
@@ -140,7 +138,21 @@ func connect(t *testing.T, command []string, to connection) *sdk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(command[0], append(command[1:len(command):len(command)], string(argument))...)
+	c := &sdk{script: run(t, command, string(argument))}
+	c.next(&c.hello)
+	return c
+}
+
+// script is a program of testdata that is asked and answers by lines of JSON.
+type script struct {
+	t       *testing.T
+	in      io.WriteCloser
+	answers *bufio.Scanner
+}
+
+func run(t *testing.T, command []string, argument string) *script {
+	t.Helper()
+	cmd := exec.Command(command[0], append(command[1:len(command):len(command)], argument)...)
 	cmd.Env = append(isolated(t.TempDir()), "PYTHONDONTWRITEBYTECODE=1")
 	cmd.Stderr = t.Output()
 	cmd.WaitDelay = limit
@@ -163,18 +175,24 @@ func connect(t *testing.T, command []string, to connection) *sdk {
 			t.Errorf("the client: %v", err)
 		}
 	})
-	c := &sdk{t: t, in: in, answers: bufio.NewScanner(out)}
-	c.answers.Buffer(nil, 1<<20)
-	c.next(&c.hello)
-	return c
+	s := &script{t: t, in: in, answers: bufio.NewScanner(out)}
+	s.answers.Buffer(nil, 1<<20)
+	return s
 }
 
-func (c *sdk) next(v any) {
-	c.t.Helper()
-	if !c.answers.Scan() {
-		c.t.Fatalf("the client said no more: %v", c.answers.Err())
+func (s *script) next(v any) {
+	s.t.Helper()
+	if !s.answers.Scan() {
+		s.t.Fatalf("the client said no more: %v", s.answers.Err())
 	}
-	decode(c.t, c.answers.Bytes(), v)
+	decode(s.t, s.answers.Bytes(), v)
+}
+
+func (s *script) tell(v any) {
+	s.t.Helper()
+	if err := json.NewEncoder(s.in).Encode(v); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 func (c *sdk) Tools(*testing.T) []string { return c.hello.Tools }
@@ -184,9 +202,7 @@ func (c *sdk) Call(t *testing.T, tool string, arguments map[string]any) (a answe
 	if arguments == nil {
 		arguments = map[string]any{}
 	}
-	if err := json.NewEncoder(c.in).Encode(map[string]any{"tool": tool, "arguments": arguments}); err != nil {
-		t.Fatal(err)
-	}
+	c.tell(map[string]any{"tool": tool, "arguments": arguments})
 	c.next(&a)
 	return a
 }

@@ -28,9 +28,12 @@ type testbed struct {
 
 // bringUp runs "testbed up" in a folder of its own until the test ends, when
 // nothing of it may be left.
-func bringUp(t *testing.T) testbed {
+func bringUp(t *testing.T, prepare ...func(dir string)) testbed {
 	t.Helper()
 	b := testbed{bin: install(t), dir: filepath.Join(t.TempDir(), "testbed")}
+	for _, f := range prepare {
+		f(b.dir)
+	}
 	home, races := t.TempDir(), filepath.Join(t.TempDir(), "race")
 	b.gorace = "atexit_sleep_ms=0 log_path=" + races
 	cmd := exec.Command(filepath.Join(b.bin, "testbed"), "up", "--dir", b.dir)
