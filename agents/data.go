@@ -27,8 +27,10 @@ type Data struct {
 	recs recorder
 
 	// What follows belongs to the working goroutine.
-	active map[string]int // files of each run under way, by run number
-	done   int            // files announced
+	active map[string]int         // files of each run under way, by run number
+	last   map[string]int         // the highest sequence number of each
+	recent map[string]swf.Message // the stf_gen heard last of each
+	done   int                    // files announced
 }
 
 // NewData returns a data agent; Run makes it one.
@@ -38,7 +40,7 @@ func NewData(o Options) (*Data, error) {
 		return nil, err
 	}
 	d := &Data{
-		base: b, active: make(map[string]int),
+		base: b, active: make(map[string]int), last: make(map[string]int), recent: make(map[string]swf.Message),
 		recs: recorder{monitor: o.Monitor, log: b.Log(), ids: make(map[int64]int64), by: b.Name},
 	}
 	d.desk = newDesk(b, d.handle, swf.MsgRunImminent, swf.MsgStartRun, swf.MsgSTFGen, swf.MsgEndRun)
@@ -62,15 +64,32 @@ func (d *Data) handle(ctx context.Context, m swf.Message) {
 	d.base.SetContext(m.ExecutionID(), run)
 	switch m.Type() {
 	case swf.MsgRunImminent:
-		d.active[run] = 0
+		if len(d.active) > keepRuns { // of runs that never ended
+			clear(d.active)
+			clear(d.last)
+			clear(d.recent)
+		}
+		d.active[run], d.last[run] = 0, 0
 		d.base.Log().Info("run imminent")
 		d.base.Outbox().Add("register run "+run, func(ctx context.Context) error { return d.recs.openRun(ctx, number, m) })
 	case swf.MsgStartRun:
 		d.base.Log().Info("run started")
 		d.tell()
 	case swf.MsgSTFGen:
+		if n := whole(m, "sequence"); n > 0 {
+			for _, missed := range d.missedFiles(ctx, run, number, m, n) {
+				d.file(ctx, number, missed)
+			}
+			d.last[run] = max(d.last[run], n)
+		}
+		d.recent[run] = m
 		d.file(ctx, number, m)
 	case swf.MsgEndRun:
+		if like, n := d.recent[run], whole(m, "total_stf_files"); like != nil && n > 0 {
+			for _, missed := range d.missedFiles(ctx, run, number, like, n+1) {
+				d.file(ctx, number, missed)
+			}
+		}
 		d.end(number, m)
 	}
 }
@@ -105,6 +124,8 @@ func (d *Data) end(number int64, m swf.Message) {
 	run := runID(m)
 	seen := d.active[run]
 	delete(d.active, run)
+	delete(d.last, run)
+	delete(d.recent, run)
 	if want, ok := m["total_stf_files"].(float64); ok && int(want) != seen {
 		d.base.Log().Warn("the run ended with another number of files than were seen", "expected", int(want), "seen", seen)
 	} else {

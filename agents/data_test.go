@@ -116,6 +116,28 @@ func TestDataAgentRestartedInMidRunGoesOn(t *testing.T) {
 	}
 }
 
+// Sequence numbers tell which files were made while nobody listened.
+func TestDataAgentMakesUpForWhatItMissed(t *testing.T) {
+	s := newStage(t)
+	stop := s.startData()
+	s.publish(daq(swf.MsgRunImminent, nil))
+	s.publish(stf(1))
+	s.eventually("first file", func() bool { return len(s.files("processed")) == 1 })
+	stop()
+	s.startData()
+	s.publish(stf(4))
+	s.publish(stf(5))
+	s.publish(stf(5))
+	s.publish(stf(8))
+	s.publish(daq(swf.MsgEndRun, swf.Message{"total_stf_files": 9}))
+	for _, n := range []int{1, 2, 3, 4, 5, 5, 6, 7, 8, 9} {
+		if m := s.next(swf.MsgSTFReady); m["filename"] != stf(n)["filename"] || m["sequence"] != float64(n) || m.ExecutionID() == "" {
+			t.Errorf("stf_ready %v, want number %d", m, n)
+		}
+	}
+	s.eventually("nine files, each once", func() bool { return len(s.files("processed")) == 9 && len(s.files("")) == 9 })
+}
+
 func TestTwoDataAgentsOfOneNamespace(t *testing.T) {
 	s := newStage(t)
 	s.startData()
