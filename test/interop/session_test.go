@@ -40,7 +40,16 @@ type result struct {
 		Name, State string
 		PID         int
 	} `json:"programs"`
-	Error *struct{ Code, Message, Hint string } `json:"error"`
+	Error    *struct{ Code, Message, Hint string } `json:"error"`
+	Inferred bool                                  `json:"inferred"`
+	Command  *pythonCommand                        `json:"command"`
+}
+
+// pythonCommand is what became of a command to a Python manager.
+type pythonCommand struct {
+	Outcome  string `json:"outcome"`
+	Inferred bool   `json:"inferred"`
+	From     string `json:"inferred_from"`
 }
 
 // theTools that the session plays; the list has more.

@@ -45,7 +45,8 @@ async def drive(client):
         async def progress(done, total, message):
             seen.append((done, message))
 
-        result = await client.call_tool(order["tool"], order["arguments"], progress_callback=progress)
+        callback = None if order.get("quiet") else progress  # without progress servers wait less long
+        result = await client.call_tool(order["tool"], order["arguments"], progress_callback=callback)
         say({
             "structured": result.structured_content,
             "text": "".join(c.text for c in result.content),
