@@ -56,6 +56,7 @@ func (s *stage) files(status string) []swf.STFFile {
 func TestDataAgentFollowsARun(t *testing.T) {
 	s := newStage(t)
 	stop := s.startData()
+	s.eventually("the monitor has named the agent", func() bool { return s.agent(swf.OpReady) != nil })
 	s.publish(daq(swf.MsgRunImminent, swf.Message{"state": "beam", "substate": "not_ready"}))
 	s.publish(daq(swf.MsgStartRun, nil))
 	s.publish(daq("run_imminent", swf.Message{"namespace": "another", "run_id": "7"})) // not ours
