@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -42,6 +44,10 @@ in the background: nohup testbed agent-manager &. SIGUSR1 sends a heartbeat now,
 
 func (a *app) agentManager(ctx context.Context) error {
 	signal.Ignore(syscall.SIGHUP) // a closed terminal is no reason to leave
+	inherited := a.environ()
+	a.environ = func() []string {
+		return without(inherited, manager.LifeEnv, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+	} // no program's business
 	p, err := a.findManager()
 	if err != nil {
 		return err
@@ -63,11 +69,27 @@ func (a *app) agentManager(ctx context.Context) error {
 	signal.Notify(beat, syscall.SIGUSR1)
 	defer signal.Stop(beat)
 	o.Beat = forward(ctx, beat)
+	var life *manager.Lock
+	o.Life, o.Keep = a.keptLife(o.Log), func(l *manager.Lock) { life = l }
 	err = manager.New(o).Run(ctx)
 	if errors.Is(err, manager.ErrRestart) {
-		return reexec()
+		return reexec(life)
 	}
 	return err
+}
+
+// keptLife is the life lock that this process had before it replaced itself.
+// Its variable is ours alone, no program's.
+func (a *app) keptLife(log *slog.Logger) *manager.Lock {
+	value, kept := os.LookupEnv(manager.LifeEnv)
+	if !kept {
+		return nil
+	}
+	life, err := manager.AdoptLock(value)
+	if err != nil {
+		log.Warn("the life lock was not handed over", "err", err)
+	}
+	return life
 }
 
 // findManager is find for a daemon: what the files say now wins over what the
@@ -127,13 +149,26 @@ func forward(ctx context.Context, signals <-chan os.Signal) <-chan struct{} {
 	return beats
 }
 
-// reexec replaces this process by the program as it is on disk now.
-func reexec() error {
+// reexec replaces this process by the program as it is on disk now, which
+// goes on with the life lock: no other manager comes in between.
+func reexec(life *manager.Lock) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	return syscall.Exec(self, os.Args, os.Environ())
+	value, err := life.HandOver()
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(self, os.Args, append(without(os.Environ(), manager.LifeEnv), manager.LifeEnv+"="+value))
+}
+
+// without returns env less the variables named.
+func without(env []string, names ...string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return slices.Contains(names, name)
+	})
 }
 
 func (a *app) managerStatus(ctx context.Context) error {

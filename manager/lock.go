@@ -16,7 +16,11 @@ import (
 type Lock struct{ f *os.File }
 
 // HeldError says that another process has the lock.
-type HeldError struct{ Path, Holder string }
+type HeldError struct {
+	Path, Holder string
+
+	holder process // zero where the file does not tell
+}
 
 // Error names the holder.
 func (e *HeldError) Error() string { return fmt.Sprintf("%s is held by %s", e.Path, e.Holder) }
@@ -32,28 +36,41 @@ func TryLock(path string) (*Lock, error) {
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		holder := readHolder(f)
+		held := readHolder(f)
 		f.Close()
-		return nil, &HeldError{path, holder}
+		held.Path = path
+		return nil, held
 	}
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	if err := f.Truncate(0); err == nil {
-		_, _ = f.WriteAt(fmt.Appendf(nil, "pid %d since %s\n", os.Getpid(), time.Now().Format(time.RFC3339)), 0)
-	}
-	return &Lock{f}, nil
+	l := &Lock{f}
+	l.sign()
+	return l, nil
 }
 
-// Unlock gives the lock back.
-func (l *Lock) Unlock() error { return l.f.Close() }
+// sign writes who holds the lock: the first line for people, the second for
+// whoever must be sure that it is the same process still.
+func (l *Lock) sign() {
+	if err := l.f.Truncate(0); err == nil {
+		me := self()
+		_, _ = l.f.WriteAt(fmt.Appendf(nil, "pid %d since %s\n%d %s\n", me.pid, time.Now().Format(time.RFC3339), me.pid, me.start), 0)
+	}
+}
 
-func readHolder(f *os.File) string {
+// Unlock gives the lock back. It erases the name first, so that a name in the
+// file is never that of a process that has given the lock back and lives.
+func (l *Lock) Unlock() error { return errors.Join(l.f.Truncate(0), l.f.Close()) }
+
+func readHolder(f *os.File) *HeldError {
 	b := make([]byte, 128)
 	n, _ := f.ReadAt(b, 0)
-	if s := strings.TrimSpace(string(b[:n])); s != "" {
-		return s
+	people, exact, _ := strings.Cut(strings.TrimSpace(string(b[:n])), "\n")
+	held := &HeldError{Holder: people}
+	if people == "" {
+		held.Holder = "another process"
 	}
-	return "another process"
+	_, _ = fmt.Sscanf(exact, "%d %s", &held.holder.pid, &held.holder.start)
+	return held
 }

@@ -41,6 +41,8 @@ type Options struct {
 	Version        string
 	Beat           <-chan struct{} // each receive sends a heartbeat now; may be nil
 	Ready          func()          // called once, when the control queue is subscribed; may be nil
+	Life           *Lock           // the life lock that the manager before a restart kept; nil: take it
+	Keep           func(*Lock)     // is given the life lock when Run returns ErrRestart; nil: it is unlocked
 	Log            *slog.Logger
 }
 
@@ -116,7 +118,7 @@ func LocalSocket(p config.Paths) (string, error) { return p.Socket("manager") }
 // or it must not run: manager_running when another manager of the user lives,
 // here or elsewhere. A start under way is undone, a stop is finished; agents
 // that run go on running.
-func (m *Manager) Run(ctx context.Context) error {
+func (m *Manager) Run(ctx context.Context) (err error) {
 	if err := m.o.Paths.Make(); err != nil {
 		return err
 	}
@@ -124,11 +126,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	lifePath, err := m.o.Testbed.LifeLockPath()
-	if err != nil {
-		return err
-	}
-	life, err := TryLock(lifePath)
+	life, err := m.takeLife()
 	if held := new(HeldError); errors.As(err, &held) {
 		return swf.E(swf.CodeManagerRunning, fmt.Sprintf("an agent manager of %s runs here already: %s", m.o.Username, held.Holder),
 			"use that one, or stop it: testbed agent-manager stop").Because(err)
@@ -136,7 +134,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer life.Unlock()
+	defer func() { m.leaveLife(life, err) }()
 	m.journal = openJournal(m.o.Paths.Journal())
 	defer m.journal.Close()
 	if err := m.journal.Sealed(); err != nil {

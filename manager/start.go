@@ -58,6 +58,8 @@ func (t *Testbed) Start(ctx context.Context, req StartRequest) (Started, error) 
 		return s, err
 	}
 	defer lock.Unlock()
+	ctx, heeded := t.heedStops(ctx, plan.daemon)
+	defer heeded()
 	s.Programs, err = t.refuseIfRunning(ctx, plan)
 	if ctx.Err() != nil {
 		return s, cancelled(ctx, err)
@@ -78,7 +80,7 @@ func (t *Testbed) Start(ctx context.Context, req StartRequest) (Started, error) 
 	if err == nil {
 		return s, nil
 	}
-	if errors.Is(context.Cause(ctx), errOvertaken) {
+	if context.Cause(ctx) == errOvertaken { // and not by a stop elsewhere, which may never come
 		return s, cancelled(ctx, err)
 	}
 	left, err := t.undo(ctx, plan, err)

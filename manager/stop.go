@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/epic-swf/testbed/supervisor"
 	"github.com/epic-swf/testbed/swf"
@@ -104,23 +103,4 @@ func (t *Testbed) besideSocket(d *supervisor.Daemon, name string) string {
 		return socket + "." + name
 	}
 	return filepath.Join(t.o.Paths.State, name) // an inet supervisord has no folder
-}
-
-// waitLock waits for the executor lock: another process is starting or
-// stopping this testbed, and both end.
-func (t *Testbed) waitLock(ctx context.Context, d *supervisor.Daemon) (*Lock, error) {
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		lock, err := TryLock(t.execLockPath(d))
-		held := new(HeldError)
-		if !errors.As(err, &held) {
-			return lock, err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil, swf.E(swf.CodeBusy, "another start or stop of this testbed is under way, by "+held.Holder, "wait until it has ended, then look: testbed status").Because(err)
-		}
-	}
 }
