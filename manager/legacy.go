@@ -4,10 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/epic-swf/testbed/amq"
@@ -21,11 +19,8 @@ import (
 // each subscription: what comes out before it, or was delivered before, waited
 // for nobody knows how long and is refused (design, rule 12).
 type legacy struct {
-	m *Manager
-
-	mu    sync.Mutex
-	nonce string
-	fresh bool
+	m     *Manager
+	nonce control.Nonce
 }
 
 // legacyIssuer is who a Python command is from, as far as anybody can tell.
@@ -37,10 +32,7 @@ func (l *legacy) subscribe() *amq.Subscription {
 
 // mark sends a new nonce to ourselves, not persistent, as Python's own.
 func (l *legacy) mark() {
-	nonce := control.NewID()
-	l.mu.Lock()
-	l.nonce, l.fresh = nonce, false
-	l.mu.Unlock()
+	nonce := l.nonce.Renew()
 	l.m.side.Go(func() {
 		ctx, cancel := context.WithTimeout(l.m.lookCtx, 10*time.Second)
 		defer cancel()
@@ -51,29 +43,14 @@ func (l *legacy) mark() {
 	})
 }
 
-// passes reports whether a body is the nonce, and whether commands may pass.
-func (l *legacy) passes(nonce string) (isNonce, fresh bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if nonce != "" && nonce == l.nonce {
-		l.fresh = true
-		return true, true
-	}
-	return false, l.fresh
-}
-
 func (l *legacy) receive(_ context.Context, d *amq.Delivery) {
 	defer func() {
 		if err := d.Ack(); err != nil {
 			l.m.log.Warn("acknowledge failed on the legacy queue", "err", err)
 		}
 	}()
-	var mark struct {
-		Nonce string `json:"nonce"`
-	}
-	_ = json.Unmarshal(d.Body, &mark)
-	isNonce, fresh := l.passes(mark.Nonce)
-	if isNonce || mark.Nonce != "" {
+	carries, fresh := l.nonce.Meets(d.Body)
+	if carries {
 		return
 	}
 	cmd, err := l.command(d.Body)

@@ -14,17 +14,22 @@ import (
 )
 
 // receiveLegacy handles what the Python senders put on the queue that all
-// users share: unsigned, without an id, and without a reply (contract 2.5). A
-// redelivered message is stale: somebody may have acted on it already.
+// users share: unsigned, without an id, and without a reply (contract 2.5).
+// What waited there before this runner came is stale, and so is a redelivered
+// message: somebody may have acted on it already.
 func (r *Runner) receiveLegacy(ctx context.Context, d *amq.Delivery) {
 	defer func() { _ = d.Ack() }() // where it fails the message comes again, redelivered
+	carries, fresh := r.nonce.Meets(d.Body)
+	if carries {
+		return
+	}
 	m, err := swf.DecodeMessage(d.Body)
 	switch {
 	case err != nil:
 		r.log.Warn("dropped a message that is no JSON object", "queue", swf.QueueLegacyWorkflow, "err", err)
 		return
-	case d.Redelivered:
-		r.log.Warn("dropped a redelivered command", "queue", swf.QueueLegacyWorkflow, "msg_type", m.Type())
+	case d.Redelivered || !fresh:
+		r.log.Warn("dropped a command that waited in the queue, nobody knows for how long", "queue", swf.QueueLegacyWorkflow, "msg_type", m.Type(), "redelivered", d.Redelivered)
 		return
 	case !m.ForNamespace(r.o.Namespace):
 		r.log.Info("ignored a command for another namespace", "msg_type", m.Type(), "theirs", m.Namespace())
@@ -60,6 +65,41 @@ func (r *Runner) receiveLegacy(ctx context.Context, d *amq.Delivery) {
 	if a, ok := r.answer(cmd.ID); ok && a.Error != nil {
 		r.log.Warn("command refused", "command_id", cmd.ID, "code", a.Error.Code, "reason", a.Error.Message, "hint", a.Error.Hint)
 	}
+}
+
+// nonceAgain is how long the shared queue has to bring a nonce back. Who else
+// consumes from it may have taken it.
+const nonceAgain = 5 * time.Second
+
+// markLegacy sends a nonce through the shared queue after each subscription,
+// not persistent, as Python's own messages; again until it comes back. To a
+// Python runner it is a question that it only logs.
+func (r *Runner) markLegacy(ctx context.Context) {
+	nonce := r.nonce.Renew()
+	body, err := swf.Message{"msg_type": "status_request", "namespace": r.o.Namespace, "nonce": nonce}.Encode()
+	if err != nil {
+		r.log.Error("no nonce for the shared queue", "err", err)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closing {
+		return
+	}
+	r.wait.Go(func() {
+		tick := time.NewTicker(nonceAgain)
+		defer tick.Stop()
+		for r.nonce.Waits(nonce) {
+			if err := r.o.Bus.Publish(ctx, amq.Message{Destination: swf.QueueLegacyWorkflow, Body: body}); err != nil {
+				return // ctx has ended
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
 }
 
 // legacyID makes a command id from the body: two sends of one message are one

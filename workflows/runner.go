@@ -62,6 +62,7 @@ type Runner struct {
 	serial  sync.Mutex // one effect at a time, whichever queue it came by
 	wait    sync.WaitGroup
 	mu      sync.Mutex
+	nonce   control.Nonce // of the shared queue
 	closing bool
 	current *execution
 	answers map[string]control.Reply // by command id
@@ -102,7 +103,7 @@ func (r *Runner) serve(ctx context.Context) error {
 	}
 	if r.o.LegacyQueue {
 		r.log.Warn("obeying unsigned commands of everybody on " + swf.QueueLegacyWorkflow)
-		subs = append(subs, r.o.Bus.Subscribe(swf.QueueLegacyWorkflow, amq.SubscribeOptions{},
+		subs = append(subs, r.o.Bus.Subscribe(swf.QueueLegacyWorkflow, amq.SubscribeOptions{OnSubscribed: func() { r.markLegacy(ctx) }},
 			func(_ context.Context, d *amq.Delivery) { r.receiveLegacy(ctx, d) }))
 	}
 	for _, s := range subs {

@@ -341,7 +341,6 @@ func TestLegacyQueue(t *testing.T) {
 	s := newStage(t, testbedFile)
 	o := s.options()
 	o.LegacyQueue = true
-	s.start(o)
 	send := func(m swf.Message) {
 		t.Helper()
 		body, err := m.Encode()
@@ -356,11 +355,24 @@ func TestLegacyQueue(t *testing.T) {
 		"msg_type": "run_workflow", "namespace": "ns1", "workflow_name": "stf_datataking", "config": nil, "realtime": false,
 		"params": map[string]any{"stf_count": 1, "no_beam_not_ready_delay": 0, "namespace": "ns1"}, "timestamp": "2026-08-01T12:00:00.000001", "source": "mcp", "duration": 0,
 	}
+	send(run.With(swf.Message{"timestamp": "2026-08-01T11:00:00"})) // waits in the queue: stale
+	s.start(o)
+	s.eventually("the nonce to come back", func() bool {
+		send(run)
+		select {
+		case m := <-s.seen:
+			return m.Type() == swf.MsgRunImminent
+		default:
+			return false
+		}
+	})
 	send(run.With(swf.Message{"namespace": "another"}))
 	send(swf.Message{"msg_type": "status_request"})
 	send(swf.Message{"msg_type": "nonsense"})
-	send(run)
 	end := s.next(swf.MsgEndRun)
+	if end.ExecutionID() != "stf_datataking-ann-0001" {
+		t.Errorf("the first run is %s", end.ExecutionID())
+	}
 	s.execution(end.ExecutionID(), swf.ExecutionCompleted)
 	s.eventually("the runner idle", func() bool { return s.ask(control.Ping, "", nil).Pong.BusyID == "" })
 	send(run) // the same message is the same command
