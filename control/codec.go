@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/epic-swf/testbed/swf"
@@ -19,7 +18,7 @@ func (c *Command) Encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode command: %w", err)
 	}
-	b = asciiJSON(b)
+	b = swf.ASCIIJSON(b)
 	if len(b) > MaxBody {
 		return nil, swf.E(swf.CodeInvalidArgument, fmt.Sprintf("the command is %d bytes long, %d are allowed", len(b), MaxBody), "send fewer or shorter parameters")
 	}
@@ -45,7 +44,7 @@ func (r Reply) Encode() ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("encode reply: %w", err)
 		}
-		b = asciiJSON(b)
+		b = swf.ASCIIJSON(b)
 		if len(b) <= MaxBody {
 			return b, nil
 		}
@@ -110,32 +109,4 @@ func decode(body []byte, into any) error {
 		return swf.E(swf.CodeInvalidArgument, "there is data behind the JSON object", "send one object in one message")
 	}
 	return nil
-}
-
-// asciiJSON rewrites JSON so that every byte is ASCII. Outside of strings JSON
-// is ASCII already, so escaping each other rune is always right.
-func asciiJSON(b []byte) []byte {
-	ascii := true
-	for _, c := range b {
-		if c >= utf8.RuneSelf || c == 0x7f {
-			ascii = false
-			break
-		}
-	}
-	if ascii {
-		return b
-	}
-	out := make([]byte, 0, len(b)+len(b)/4)
-	for _, r := range string(b) {
-		switch {
-		case r < 0x7f:
-			out = append(out, byte(r))
-		case r > 0xffff:
-			hi, lo := utf16.EncodeRune(r)
-			out = fmt.Appendf(out, `\u%04x\u%04x`, hi, lo)
-		default:
-			out = fmt.Appendf(out, `\u%04x`, r)
-		}
-	}
-	return out
 }

@@ -145,7 +145,7 @@ func (c *Command) Complete(now time.Time) {
 	if c.ExpiresAt.IsZero() {
 		c.ExpiresAt = c.IssuedAt.Add(TTL)
 	}
-	c.Timestamp = c.IssuedAt.UTC().Format("2006-01-02T15:04:05.000000")
+	c.Timestamp = swf.NaiveStamp(c.IssuedAt)
 }
 
 func clip(s string, n int) string {

@@ -173,7 +173,7 @@ func pythonWorkflow(cmd *Command) ([]byte, error) {
 		return nil, swf.E(swf.CodeInvalidArgument, "the workflow command cannot be written for a Python runner: "+err.Error(), "name the namespace")
 	}
 	b, err := json.Marshal(body)
-	return asciiJSON(b), err
+	return swf.ASCIIJSON(b), err
 }
 
 func unmarshalParams(raw json.RawMessage, into any) error {

@@ -18,7 +18,7 @@ func (m Message) Encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode %s message: %w", m.Type(), err)
 	}
-	return asciiJSON(b), nil
+	return ASCIIJSON(b), nil
 }
 
 // DecodeMessage reads a bus message: exactly one JSON object.
@@ -45,9 +45,11 @@ func (m Message) With(more Message) Message {
 // microseconds and without an offset, in UTC (contract 2.5).
 func NaiveStamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000") }
 
-// asciiJSON escapes every byte of a JSON text that is not printable ASCII.
+// ASCIIJSON escapes every byte of a JSON text that is not printable ASCII.
 // Such bytes occur inside of strings only, so an escape is always right there.
-func asciiJSON(b []byte) []byte {
+// ActiveMQ Classic mangles UTF-8 sequences of four bytes, and signatures cover
+// exact bytes, so nothing else goes over the bus.
+func ASCIIJSON(b []byte) []byte {
 	if bytes.IndexFunc(b, func(r rune) bool { return r >= 0x7f }) < 0 {
 		return b
 	}
