@@ -6,7 +6,7 @@ LDFLAGS  := -s -w -X github.com/epic-swf/testbed/swf.Version=$(VERSION)
 PROGRAMS := testbed swf-mcp agent-manager swf-agent
 FUZZTIME ?= 10m
 
-.PHONY: build demo test lint fuzz clean help
+.PHONY: build demo test brokers lint fuzz clean help
 .DEFAULT_GOAL := build
 
 build: ## static, stripped programs in bin/
@@ -21,6 +21,9 @@ demo: ## an MCP client starts agents, runs a workflow and stops them, for real
 test: ## every test, with the race detector
 	scripts/setup.sh test
 	scripts/setup.sh test go run ./scripts/gotest -timeout 15m ./...
+
+brokers: ## install the real brokers that the tests use, ActiveMQ Classic and Artemis
+	scripts/setup.sh brokers
 
 lint: ## gofmt, go vet, staticcheck, and shellcheck where there is one
 	scripts/setup.sh build
@@ -38,8 +41,18 @@ fuzz: ## every fuzz target for FUZZTIME (10m) each
 	scripts/setup.sh build
 	scripts/fuzz.sh $(FUZZTIME)
 
+.PHONY: faults faults-long
+
+faults: ## every promise against every fault; the counts go to docs/reliability.md
+	scripts/setup.sh test
+	scripts/setup.sh test go test ./test/faults -count=1 -timeout 15m -v -args -whole -report $(CURDIR)/docs/reliability.md
+
+faults-long: ## 10,000 commands under random faults (SEED=n repeats one)
+	scripts/setup.sh test
+	scripts/setup.sh test go test ./test/faults -count=1 -timeout 90m -v -run Stream -args -long -seed $(or $(SEED),0) -report $(CURDIR)/docs/reliability-long.md
+
 clean: ## what was built and installed here (bin/ and .cache/)
 	rm -rf bin .cache
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile

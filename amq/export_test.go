@@ -13,6 +13,13 @@ func Changed(c *Conn) <-chan struct{} {
 	return c.changed
 }
 
+// Down reports whether neither of c's connections stands.
+func Down(c *Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.out == nil && c.in == nil
+}
+
 // Backoff is backoff.
 func Backoff(attempt int, least, most time.Duration) time.Duration {
 	return backoff(attempt, least, most)

@@ -1,17 +1,12 @@
 package amq_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -36,17 +31,6 @@ type server interface {
 	Start(t testing.TB)
 	Stop(t testing.TB) // orderly
 	Kill(t testing.TB) // or as near to it as the kind allows
-}
-
-// freeAddr returns an address that nobody listened on a moment ago.
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // embedded runs amq/broker.
@@ -127,78 +111,6 @@ func (e *embedded) Kill(t testing.TB) {
 	}
 	e.mu.Unlock()
 	e.Stop(t)
-}
-
-const activemqHome = "/usr/share/activemq"
-
-// classic runs ActiveMQ Classic in a process of its own, in memory.
-type classic struct {
-	addr string
-	base string
-	cmd  *exec.Cmd
-	log  bytes.Buffer
-}
-
-// missing skips the test, or fails it on CI, where nothing may be missing.
-func missing(t testing.TB, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
-func newClassic(t testing.TB) *classic {
-	t.Helper()
-	if _, err := exec.LookPath("java"); err != nil {
-		missing(t, "no java: %v", err)
-	}
-	if _, err := os.Stat(filepath.Join(activemqHome, "bin", "activemq.jar")); err != nil {
-		missing(t, "no ActiveMQ Classic: %v", err)
-	}
-	c := &classic{addr: freeAddr(t), base: t.TempDir()}
-	c.Start(t)
-	t.Cleanup(func() { c.Kill(t) })
-	return c
-}
-
-func (c *classic) Addr() string { return c.addr }
-
-func (c *classic) Start(t testing.TB) {
-	t.Helper()
-	c.cmd = exec.Command("java", "-Xms32M", "-Xmx128M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true",
-		"-Dactivemq.home="+activemqHome, "-Dactivemq.base="+c.base, "-Dactivemq.data="+filepath.Join(c.base, "data"),
-		"-Djava.io.tmpdir="+c.base, "-Dactivemq.classpath="+c.base+":",
-		"-jar", filepath.Join(activemqHome, "bin", "activemq.jar"), "start",
-		"broker:(stomp://"+c.addr+"?transport.tcpNoDelay=true)?persistent=false&useJmx=false&brokerName=mini&useShutdownHook=true")
-	c.cmd.Stdout, c.cmd.Stderr = &c.log, &c.log
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := c.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	deadline := time.Now().Add(patience)
-	for {
-		nc, err := net.Dial("tcp", c.addr)
-		if err == nil {
-			nc.Close()
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("ActiveMQ did not come up: %v\n%s", err, c.log.String())
-		}
-		time.Sleep(20 * time.Millisecond) // another process; there is nothing to wait on
-	}
-}
-
-func (c *classic) Stop(t testing.TB) { c.end(syscall.SIGTERM) }
-func (c *classic) Kill(t testing.TB) { c.end(syscall.SIGKILL) }
-
-func (c *classic) end(s syscall.Signal) {
-	if c.cmd != nil {
-		_ = c.cmd.Process.Signal(s)
-		_ = c.cmd.Wait()
-		c.cmd = nil
-	}
 }
 
 // brisk are options that reconnect fast enough for a test.
@@ -283,4 +195,15 @@ func unique(t testing.TB, kind string) string {
 		return r
 	}, t.Name())
 	return fmt.Sprintf("/%s/%s.%d", kind, name, time.Now().UnixNano())
+}
+
+// freeAddr returns an address that nobody listened on a moment ago.
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }

@@ -16,6 +16,10 @@ const (
 	inboxBytes    = 32 << 20
 )
 
+// windowPerMessage is what a message counts, in bytes, where a broker's window
+// is in bytes. While any of it is left, Artemis sends one more of any size.
+const windowPerMessage = 2 << 10
+
 // SubscribeOptions refine a subscription.
 type SubscribeOptions struct {
 	// Prefetch is how many messages the broker may send ahead of their Acks;
@@ -70,14 +74,21 @@ func (s *Subscription) Close() {
 
 func (s *Subscription) auto() bool { return s.o.AutoAck || isTopic(s.destination) }
 
+// headers say how far ahead of the Acks the broker may send: to Classic and to
+// the embedded broker in messages, to Artemis in bytes. Artemis must always be
+// told its own, since it would else take activemq.prefetchSize for bytes: one
+// message, and on an automatic subscription no second one ever.
 func (s *Subscription) headers() map[string]string {
 	h := make(map[string]string, len(s.o.Headers)+2)
 	n := s.o.Prefetch
-	if !s.auto() {
-		n = max(n, 1)
-		if n == 1 {
-			h["consumer-window-size"] = "0" // Artemis counts bytes; 0 means one message
-		}
+	switch {
+	case s.auto():
+		h["consumer-window-size"] = "-1" // no limit; there is no Ack to give credit back
+	case n <= 1:
+		n = 1
+		h["consumer-window-size"] = "0" // one message
+	default:
+		h["consumer-window-size"] = strconv.Itoa(n * windowPerMessage)
 	}
 	if n > 0 && !isTopic(s.destination) {
 		h["activemq.prefetchSize"] = strconv.Itoa(n)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/epic-swf/testbed/amq"
 	"github.com/epic-swf/testbed/amq/broker"
+	"github.com/epic-swf/testbed/test/brokers"
 	"go.uber.org/goleak"
 )
 
@@ -31,6 +32,8 @@ var suite = []struct {
 	{"wrong acks are harmless", testHarmlessAcks},
 	{"expires", testExpires},
 	{"oversized", testOversized},
+	{"ahead of the handler", testAhead},
+	{"crash after crash", testCrashes},
 }
 
 func TestSuite(t *testing.T) {
@@ -41,13 +44,18 @@ func TestSuite(t *testing.T) {
 		{"embedded", func(t *testing.T) server {
 			return newEmbedded(t, broker.Options{Login: "admin", Passcode: "admin", MaxBody: 1 << 20})
 		}},
-		{"classic", func(t *testing.T) server { return newClassic(t) }},
+		{"classic", func(t *testing.T) server { return brokers.Classic(t, "ann", "bob") }},
+		{"artemis", func(t *testing.T) server { return brokers.Artemis(t, "ann", "bob") }},
 	}
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
 			s := k.make(t)
 			for _, c := range suite {
 				t.Run(c.name, func(t *testing.T) { c.test(t, s) })
+			}
+			if k.name != "embedded" { // which has no store and one login
+				t.Run("permissions", func(t *testing.T) { testPermissions(t, s) })
+				t.Run("stored", func(t *testing.T) { testStored(t, s) })
 			}
 			for _, c := range deaths { // these end the broker
 				t.Run(c.name, func(t *testing.T) { c.test(t, s) })

@@ -4,7 +4,8 @@
 #
 #   build  certificates, for Go's module downloads
 #   demo   build, and supervisord
-#   test   demo, and a C compiler (go test -race), ActiveMQ Classic, PostgreSQL,
+#   brokers  ActiveMQ Classic, and Apache Artemis by Maven into .cache/artemis
+#   test   demo, and a C compiler (go test -race), the brokers, PostgreSQL,
 #          Node 22 and the official MCP clients, those in Python too; of these,
 #          a missing one makes its tests skip, or, where CI is set, fails here
 #
@@ -15,6 +16,7 @@
 # no network access and nothing to wait for.
 #
 # COMMAND sees SWF_SUPERVISORD (path of the program) and, for tests,
+# SWF_TEST_ARTEMIS (the folder of that broker),
 # SWF_TEST_NODE (Node 22.19 or later), SWF_TEST_NODE_MODULES and SWF_TEST_PYTHON
 # (a Python that has the packages mcp and stomp.py).
 set -eu
@@ -23,6 +25,8 @@ root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 cache=${SWF_SETUP_CACHE:-$root/.cache}
 venv=$cache/venv
 node=$cache/node
+artemis_version=2.40.0
+artemis=$cache/artemis/apache-artemis-$artemis_version
 python=$cache/python
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -228,6 +232,29 @@ need_activemq() {
 	lacking "ActiveMQ Classic" "its tests are skipped" "on Debian: apt-get install activemq default-jre-headless"
 }
 
+# need_artemis fetches what Maven Central serves and checks it as Maven does.
+need_artemis() {
+	[ ! -e "$artemis/installed" ] || return 0
+	hint="install Java and Maven (Debian: default-jre-headless maven), then repeat"
+	if ! have mvn && ! { [ "$(manager)" = apt-get ] && packages maven && have mvn; }; then
+		lacking "Maven, for Apache Artemis" "its tests are skipped" "$hint"
+		return 0
+	fi
+	say "installing Apache Artemis $artemis_version into $cache/artemis"
+	rm -rf "$cache/artemis"
+	mkdir -p "$cache/artemis"
+	if quietly mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:2.8:copy -DoutputDirectory="$cache/artemis" \
+		-Dartifact="org.apache.activemq:apache-artemis:$artemis_version:tar.gz:bin" &&
+		quietly tar -xzf "$cache/artemis/apache-artemis-$artemis_version-bin.tar.gz" -C "$cache/artemis" &&
+		[ -e "$artemis/lib/artemis-boot.jar" ]; then
+		rm -rf "$cache/artemis/apache-artemis-$artemis_version-bin.tar.gz" "$artemis/web"
+		: >"$artemis/installed"
+		return 0
+	fi
+	rm -rf "$cache/artemis"
+	lacking "Apache Artemis" "its tests are skipped" "$hint"
+}
+
 # node_path prints a Node of at least 22.19, which the MCP Inspector needs.
 node_path() {
 	for n in "${SWF_TEST_NODE:-}" "$node"/node_modules/node-linux-*/bin/node "$(command -v node || :)"; do
@@ -272,7 +299,7 @@ need_python_clients() {
 }
 
 have go || die "go is missing" "install Go (the version that go.mod names, or later) from go.dev/dl and put it in PATH"
-[ "$#" -gt 0 ] || die "no purpose given" "scripts/setup.sh build|demo|test [COMMAND...]"
+[ "$#" -gt 0 ] || die "no purpose given" "scripts/setup.sh build|demo|brokers|test [COMMAND...]"
 purpose=$1
 shift
 case $purpose in
@@ -281,16 +308,21 @@ demo)
 	need_certificates
 	need_supervisord
 	;;
+brokers)
+	need_activemq
+	need_artemis
+	;;
 test)
 	need_certificates
 	need_supervisord
 	need_compiler
 	need_activemq
+	need_artemis
 	need_postgresql
 	need_mcp_clients
 	need_python_clients
 	;;
-*) die "unknown purpose $purpose" "one of: build, demo, test" ;;
+*) die "unknown purpose $purpose" "one of: build, demo, brokers, test" ;;
 esac
 [ "$#" -gt 0 ] || exit 0
 
@@ -298,5 +330,6 @@ if path=$(supervisord_path); then export SWF_SUPERVISORD="$path"; fi
 if [ "$purpose" = test ] && path=$(node_path) && [ -e "$node/installed.json" ]; then
 	export SWF_TEST_NODE="$path" SWF_TEST_NODE_MODULES="$node/node_modules"
 fi
+if [ "$purpose" = test ] && [ -e "$artemis/installed" ]; then export SWF_TEST_ARTEMIS="$artemis"; fi
 if [ "$purpose" = test ] && [ -e "$python/installed.txt" ]; then export SWF_TEST_PYTHON="$python/bin/python"; fi
 exec "$@"

@@ -1,0 +1,116 @@
+package amq_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/epic-swf/testbed/amq"
+	"github.com/epic-swf/testbed/test/brokers"
+)
+
+// What a subscription may have ahead of its handler is a number of messages,
+// whatever a broker counts in: an automatic one never runs dry, and one with
+// Acks is refilled by them.
+func testAhead(t *testing.T, s server) {
+	c := connect(t, brisk(s.Addr()))
+	kilobyte := strings.Repeat("x", 1<<10)
+	for name, o := range map[string]amq.SubscribeOptions{
+		"automatic":           {AutoAck: true, Prefetch: 100},
+		"automatic, no limit": {AutoAck: true},
+		"ten":                 {Prefetch: 10},
+	} {
+		q := unique(t, "queue")
+		got, sub := collect(t, c, q, o, true)
+		for range 200 {
+			publish(t, c, q, kilobyte)
+		}
+		for i := range 200 {
+			select {
+			case <-got:
+			case <-within(t).Done():
+				t.Fatalf("%s: stuck after %d messages", name, i)
+			}
+		}
+		sub.Close()
+	}
+}
+
+// A consumer that dies again and again before its Ack gets the message again
+// and again: Artemis' own default would give it to the dead letters after ten.
+func testCrashes(t *testing.T, s server) {
+	q := unique(t, "queue")
+	publish(t, connect(t, brisk(s.Addr())), q, "a command", "persistent", "true")
+	for i := range 13 {
+		c := amq.New(brisk(s.Addr()))
+		stop := start(t, c)
+		got, _ := collect(t, c, q, amq.SubscribeOptions{}, false)
+		if d := next(t, got, "the command"); d.Redelivered != (i > 0) {
+			t.Errorf("attempt %d: redelivered is %v", i, d.Redelivered)
+		}
+		stop()
+	}
+}
+
+// testStored: a persistent message outlives a broker that is killed with it.
+func testStored(t *testing.T, s server) {
+	q := unique(t, "queue")
+	raw := dialRaw(t, s.Addr())
+	raw.connect("1.2")
+	raw.send("SEND\ndestination:" + q + "\ndestination-type:ANYCAST\npersistent:true\nreceipt:r\n\nkept")
+	raw.expect("RECEIPT")
+	s.Kill(t)
+	s.Start(t)
+	got, _ := collect(t, connect(t, brisk(s.Addr())), q, amq.SubscribeOptions{}, true)
+	if d := next(t, got, "the stored message"); string(d.Body) != "kept" {
+		t.Errorf("got %q", d.Body)
+	}
+}
+
+// testPermissions: who may do what with deploy/'s configuration. A refusal is
+// an ERROR that ends the connection.
+func testPermissions(t *testing.T, s server) {
+	const subscribe, send = "SUBSCRIBE\nid:1\nack:auto\n", "SEND\n"
+	for _, tt := range []struct {
+		login, frame, destination string
+		may                       bool
+	}{
+		{"ann", subscribe, "/queue/testbed.ann.control", true},
+		{"ann", subscribe, "/queue/testbed.ann.workflow", true},
+		{"ann", subscribe, "/queue/agent_control.ann", true},
+		{"ann", subscribe, "/topic/testbed.ann.managers", true},
+		{"ann", subscribe, "/topic/epictopic", true},
+		{"ann", subscribe, "/queue/testbed.replies.0123", true},
+		{"ann", send, "/queue/testbed.ann.control", true},
+		{"ann", send, "/queue/testbed.replies.0123", true},
+		{"ann", send, "/topic/epictopic", true},
+		{"ann", subscribe, "/queue/testbed.bob.control", false},
+		{"ann", send, "/queue/testbed.bob.control", false},
+		{"ann", subscribe, "/queue/agent_control.bob", false},
+		{"ann", send, "/queue/agent_control.bob", false},
+		{"ann", send, "/topic/testbed.bob.managers", false},
+		{"ann", subscribe, "/queue/testbed.dead", false},
+		{"ann", send, "/queue/elsewhere", false},
+		{brokers.MCP, send, "/queue/testbed.ann.control", true},
+		{brokers.MCP, send, "/queue/testbed.bob.control", true},
+		{brokers.MCP, send, "/queue/agent_control.bob", true},
+		{brokers.MCP, subscribe, "/queue/testbed.replies.4567", true},
+		{brokers.MCP, subscribe, "/queue/testbed.ann.control", false},
+	} {
+		raw := dialRaw(t, s.Addr())
+		raw.send("CONNECT\naccept-version:1.2\nhost:x\nlogin:" + tt.login + "\npasscode:" + brokers.Passcode(tt.login) + "\n\n")
+		raw.expect("CONNECTED")
+		kind := "ANYCAST"
+		if strings.HasPrefix(tt.destination, "/topic/") {
+			kind = "MULTICAST"
+		}
+		raw.send(tt.frame + "receipt:r\ndestination:" + tt.destination + "\ndestination-type:" + kind + "\nsubscription-type:" + kind + "\n\n")
+		answer := raw.read()
+		for strings.HasPrefix(answer, "MESSAGE") { // what an earlier row sent
+			answer = raw.read()
+		}
+		if may := strings.HasPrefix(answer, "RECEIPT"); may != tt.may {
+			command, _, _ := strings.Cut(tt.frame, "\n")
+			t.Errorf("%s %s %s: answered %.100q", tt.login, command, tt.destination, answer)
+		}
+	}
+}
