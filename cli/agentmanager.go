@@ -69,6 +69,7 @@ func (a *app) agentManager(ctx context.Context) error {
 	signal.Notify(beat, syscall.SIGUSR1)
 	defer signal.Stop(beat)
 	o.Beat = forward(ctx, beat)
+	o.Service = manager.ServiceFromEnv(os.Getenv, os.Getpid())
 	var life *manager.Lock
 	o.Life, o.Keep = a.keptLife(o.Log), func(l *manager.Lock) { life = l }
 	err = manager.New(o).Run(ctx)

@@ -93,6 +93,7 @@ func (m *Manager) conclude(id string, r control.Reply) {
 			return
 		}
 		m.log.Error("outcome not written, trying again", "command_id", id, "err", err)
+		m.exec.Moves() // a full disk is full for the next manager too
 		select {
 		case <-time.After(pause):
 		case <-m.abandon: // the manager must go; recovery finds the command

@@ -35,6 +35,8 @@ type job struct {
 type executor struct {
 	mu      sync.Mutex
 	current *job
+	busy    *job      // as current, but until its run has returned
+	moved   time.Time // when busy began, or last showed that it waits for a reason
 	waiting []*job
 	wake    chan struct{}
 }
@@ -144,7 +146,7 @@ func (e *executor) next() *job {
 	}
 	j := e.waiting[0]
 	e.waiting = e.waiting[1:]
-	e.current = j
+	e.current, e.busy, e.moved = j, j, time.Now()
 	j.ctx, j.cancel = context.WithCancelCause(context.Background())
 	for _, w := range e.waiting {
 		if w.released && w.verb == control.StopTestbed && j.verb == control.StartTestbed {
@@ -164,4 +166,28 @@ func (e *executor) runOne(ctx context.Context, j *job) {
 	defer j.cancel(nil)
 	j.run(j.ctx)
 	e.Free(j.id)
+	e.mu.Lock()
+	e.busy = nil
+	e.mu.Unlock()
+}
+
+// Moves says that the job under way is alive although it does not end.
+func (e *executor) Moves() {
+	e.mu.Lock()
+	e.moved = time.Now()
+	e.mu.Unlock()
+}
+
+// Overdue returns the job that has run for longer than its bound, or nil.
+func (e *executor) Overdue(bound func(control.Verb) time.Duration) (*job, time.Duration) {
+	e.mu.Lock()
+	j, moved := e.busy, e.moved
+	e.mu.Unlock()
+	if j == nil {
+		return nil, 0
+	}
+	if b := bound(j.verb); time.Since(moved) > b {
+		return j, b
+	}
+	return nil, 0
 }

@@ -62,7 +62,7 @@ func (m *Manager) probe(ctx context.Context) {
 }
 
 func (m *Manager) subscribed() bool {
-	return time.Since(time.Unix(0, m.probed.Load())) < probeFresh
+	return time.Since(time.Unix(0, m.probed.Load())) < m.fresh
 }
 
 func (m *Manager) tellMonitor(ctx context.Context, h swf.Heartbeat) {

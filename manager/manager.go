@@ -41,6 +41,7 @@ type Options struct {
 	Version        string
 	Beat           <-chan struct{} // each receive sends a heartbeat now; may be nil
 	Ready          func()          // called once, when the control queue is subscribed; may be nil
+	Service        Service         // the service manager that watches this process, if any
 	Life           *Lock           // the life lock that the manager before a restart kept; nil: take it
 	Keep           func(*Lock)     // is given the life lock when Run returns ErrRestart; nil: it is unlocked
 	Log            *slog.Logger
@@ -65,7 +66,11 @@ type Manager struct {
 	local     listeners
 	soon      chan struct{}
 	abandon   chan struct{}
-	patience  time.Duration // until abandon
+	patience  time.Duration                    // until abandon
+	bound     func(control.Verb) time.Duration // of the executor's jobs
+	fresh     time.Duration                    // how old a self-probe may be
+	joining   chan struct{}                    // once joined, the watchdog says so at once
+	joined    atomic.Bool
 
 	busCtx  context.Context // outlives Run's, so that last words are heard
 	lookCtx context.Context // ends when looks and workflow commands must
@@ -106,6 +111,7 @@ func New(o Options) *Manager {
 	if m.o.KeepOutcomes == 0 {
 		m.o.KeepOutcomes = keepOutcomes
 	}
+	m.bound, m.fresh, m.joining = m.jobBound, probeFresh, make(chan struct{}, 1)
 	m.monitorUp.Store(true)
 	return m
 }
@@ -174,6 +180,7 @@ func (m *Manager) work(ctx context.Context, serveLocal func(context.Context)) er
 	words.Go(func() { m.sendReplies(speak) })
 	beating, stopBeating := context.WithCancel(busCtx)
 	words.Go(func() { m.beat(beating) })
+	words.Go(func() { m.watch(beating) })
 	m.side.Go(func() { serveLocal(run) })
 	m.side.Go(func() { m.housekeeping(run) })
 
@@ -183,6 +190,9 @@ func (m *Manager) work(ctx context.Context, serveLocal func(context.Context)) er
 		err = context.Cause(run)
 	}
 	leave(err)
+	if !errors.Is(err, ErrRestart) { // a restart is the same service, and the same process
+		m.notify("STOPPING=1\nSTATUS=leaving")
+	}
 	for _, s := range subs {
 		s.Close()
 	}
@@ -231,6 +241,9 @@ func (m *Manager) join(ctx context.Context) ([]*amq.Subscription, error) {
 		subs = append(subs, (&legacy{m: m}).subscribe())
 	}
 	m.log.Info("taking commands", "queue", swf.ControlQueue(m.o.Username), "instance", m.instance, "testbed", m.o.Testbed.Dir())
+	m.notify("READY=1\nSTATUS=taking commands of " + m.o.Username)
+	m.joined.Store(true)
+	m.joining <- struct{}{}
 	if m.o.Ready != nil {
 		m.o.Ready()
 	}
