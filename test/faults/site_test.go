@@ -1,0 +1,256 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/epic-swf/testbed/amq"
+	"github.com/epic-swf/testbed/config"
+	"github.com/epic-swf/testbed/control"
+	"github.com/epic-swf/testbed/supervisor"
+)
+
+// patience is how long a test waits for what must come; it is no verdict on
+// speed.
+const patience = 60 * time.Second
+
+// site is a broker, some users with a manager each, and clients; every link
+// between them goes through a proxy.
+type site struct {
+	t       testing.TB
+	dir     string
+	broker  *process
+	addr    string // the broker's own
+	clients *link
+	users   []*user
+	history *history
+	counts  *counts
+	dead    string // an address where no monitor answers, ever
+}
+
+// user is one testbed and its manager.
+type user struct {
+	s     *site
+	name  string
+	paths config.Paths
+	key   control.Key
+	link  *link
+
+	mu      sync.Mutex
+	manager *process
+	crashes []crash // of supervisord
+}
+
+// crash is when a supervisord was killed, as an operation on its testbed.
+type crash struct{ from, to time.Time }
+
+// newSite needs supervisord; without it the test is skipped, with CI set it
+// fails.
+func newSite(t testing.TB, names ...string) *site {
+	t.Helper()
+	if _, err := supervisor.FindBinary("", os.Getenv); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip("needs supervisord: ", err)
+	}
+	dir, err := os.MkdirTemp(shortTemp(), "ft")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{t: t, dir: dir, addr: freeAddr(t), dead: freeAddr(t), history: &history{}, counts: &counts{}}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log("what they said is in ", dir)
+			return
+		}
+		os.RemoveAll(dir)
+	})
+	s.startBroker()
+	s.clients = newLink(t, s.addr)
+	for _, name := range names {
+		s.addUser(name)
+	}
+	return s
+}
+
+// shortTemp: paths of sockets may have 99 bytes.
+func shortTemp() string {
+	if d := os.TempDir(); len(d) < 30 {
+		return d
+	}
+	return "/tmp"
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+func (s *site) startBroker() {
+	s.t.Helper()
+	s.broker = spawn(s.t, role{Broker: s.addr}, filepath.Join(s.dir, "broker.log"))
+	if !s.broker.await() {
+		s.t.Fatal("the broker does not start")
+	}
+}
+
+func (s *site) addUser(name string) *user {
+	s.t.Helper()
+	dir := filepath.Join(s.dir, name)
+	u := &user{s: s, name: name, key: control.NewKey(), link: newLink(s.t, s.addr),
+		paths: config.Paths{Dir: dir, State: filepath.Join(dir, "s"), Config: filepath.Join(dir, "c")}}
+	if err := u.paths.Make(); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := control.WriteKey(u.paths.ControlKey(), u.key); err != nil {
+		s.t.Fatal(err)
+	}
+	u.writeFiles()
+	s.users = append(s.users, u)
+	s.t.Cleanup(u.sweep)
+	return u
+}
+
+// sweep ends the manager, then what runs.
+func (u *user) sweep() {
+	if u.manager != nil {
+		u.manager.kill()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if _, err := testbed(u.name, u.paths).Stop(ctx, nil); err != nil {
+		u.s.t.Error("sweep: ", err)
+	}
+}
+
+// program writes a line as it starts and one as it stops: the effect log.
+const program = `/bin/sh -c 'echo "start $SWF_START_ID $$ $(date +%%s%%N)" >>%[1]s; trap "echo stop $SWF_START_ID $$ \$(date +%%s%%N) >>%[1]s; kill \$!; exit 0" TERM; sleep 3600 & wait'`
+
+func (u *user) writeFiles() {
+	conf := fmt.Sprintf(`[unix_http_server]
+file=%[1]s/s/sup.sock
+[supervisord]
+pidfile=%%(here)s/sup.pid
+logfile=%%(here)s/supervisord.log
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+`, u.paths.Dir)
+	add := func(name, command string, secs int) {
+		conf += fmt.Sprintf("[program:%s]\ncommand=%s\nautostart=false\nautorestart=false\nstopwaitsecs=2\nstartsecs=%d\nredirect_stderr=true\nstdout_logfile=%%(here)s/%[1]s.log\n", name, command, secs)
+	}
+	effect := fmt.Sprintf(program, u.effects())
+	add("workflow-runner", strings.ReplaceAll(effect, "%", "%%"), 0) // supervisord expands percent signs
+	add("slow", "/bin/sleep 3600", 1)
+	add("dies", `/bin/sh -c 'echo these are its last words; exit 3'`, 1)
+	add("deaf", `/bin/sh -c 'trap "" TERM; while :; do sleep 1; done'`, 0)
+	add("loud", `/bin/sh -c 'yes all work and no play | head -c 20000000; exec sleep 3600'`, 0)
+	u.write("agents.supervisord.conf", conf)
+	u.write("workflows/testbed.toml", "[testbed]\nnamespace = \"faults\"\n")
+	for _, agent := range []string{"slow", "dies", "deaf", "loud"} {
+		u.write("workflows/"+agent+".toml", fmt.Sprintf("[testbed]\nnamespace = \"faults\"\n[agents.%s]\nenabled = true\nprogram = %[1]q\n", agent))
+	}
+}
+
+func (u *user) effects() string { return filepath.Join(u.s.dir, u.name+".effects") }
+
+func (u *user) write(name, text string) {
+	u.s.t.Helper()
+	path := filepath.Join(u.paths.Dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		u.s.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		u.s.t.Fatal(err)
+	}
+}
+
+// start runs the user's manager and waits until it takes commands.
+func (u *user) start() {
+	u.s.t.Helper()
+	u.spawn()
+	if !u.manager.await() {
+		u.s.t.Fatal("the manager does not start")
+	}
+}
+
+func (u *user) spawn() {
+	u.s.t.Helper()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.manager = spawn(u.s.t, role{User: u.name, Paths: u.paths, Link: u.link.addr(), Monitor: "http://" + u.s.dead}, filepath.Join(u.s.dir, u.name+".log"))
+}
+
+// killSupervisord ends it as a crash would, and reports whether one lived.
+func (u *user) signalSupervisord(sig syscall.Signal) bool {
+	c := crash{from: time.Now()}
+	pid := u.supervisord()
+	if pid == 0 || syscall.Kill(pid, sig) != nil {
+		return false
+	}
+	if sig == syscall.SIGKILL {
+		for syscall.Kill(pid, 0) == nil && u.supervisord() == pid {
+			pause(time.Millisecond)
+		}
+		c.to = time.Now()
+		u.mu.Lock()
+		u.crashes = append(u.crashes, c)
+		u.mu.Unlock()
+	}
+	return true
+}
+
+// supervisord is the pid of the live one, or 0.
+func (u *user) supervisord() int {
+	b, err := os.ReadFile(filepath.Join(u.paths.Dir, "sup.pid"))
+	if err != nil {
+		return 0
+	}
+	var pid int
+	if _, err := fmt.Sscan(string(b), &pid); err != nil {
+		return 0
+	}
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil || !contains(line, u.paths.Dir) {
+		return 0
+	}
+	return pid
+}
+
+// client is one who asks, over a connection of their own.
+func (s *site) client(bus func(*amq.Conn) control.Bus) *control.Client {
+	s.t.Helper()
+	conn := amq.New(brisk(s.clients.addr()))
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = conn.Run(ctx) })
+	var b control.Bus = conn
+	if bus != nil {
+		b = bus(conn)
+	}
+	c := control.NewClient(control.ClientOptions{Bus: b, Key: s.keyOf, Source: "faults"})
+	s.t.Cleanup(func() { c.Close(); cancel(); wg.Wait() })
+	return c
+}
+
+func (s *site) keyOf(name string) control.Key {
+	for _, u := range s.users {
+		if u.name == name {
+			return u.key
+		}
+	}
+	return control.Key{}
+}
