@@ -135,8 +135,8 @@ func killPoints(s *site, u *user, c *control.Client) {
 		text string
 		up   bool
 	}{
-		{`"start_testbed"`, false}, // before the journal
-		{"ACK\n", true},            // after the journal, before the broker knows
+		{`_testbed"`, false}, // before the journal
+		{"ACK\n", true},      // after the journal, before the broker knows
 		{`"kind":"accepted"`, true},
 		{`"kind":"progress"`, true}, // supervisord was spawned
 		{told, true},                // written
@@ -171,7 +171,7 @@ func killAt(s *site, u *user, c *control.Client, cmd control.Command, text strin
 	case <-dead:
 		u.manager.kill()
 		u.start()
-	case <-time.After(10 * time.Second): // a stop of what does not run has no such point
+	case <-time.After(4 * time.Second): // a stop of what does not run has no such point
 		u.link.watch.Store(nil)
 	}
 	wg.Wait()
