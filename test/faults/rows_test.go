@@ -166,7 +166,7 @@ func killAt(s *site, u *user, c *control.Client, cmd control.Command, text strin
 		return pass
 	})
 	var wg sync.WaitGroup
-	wg.Go(func() { s.ask(c, u, cmd, patience) })
+	wg.Go(func() { s.ask(c, u, cmd, 10*time.Second) }) // where the outcome is lost, resolve asks for it
 	select {
 	case <-dead:
 		u.manager.kill()
