@@ -131,7 +131,7 @@ func (s *site) settled(u *user) ([]effect, error) {
 		missing := false
 		for _, op := range s.history.effects() {
 			if op.user == u && op.cmd.Verb == control.StartTestbed && op.succeeded() {
-				missing = missing || !slices.ContainsFunc(effects, func(e effect) bool { return e.id == op.cmd.ID })
+				missing = missing || !slices.ContainsFunc(effects, func(e effect) bool { return e.id == op.cmd.ID && e.pid == runner(op.heard.Programs) })
 			}
 		}
 		if err != nil || !missing || time.Now().After(deadline) {
