@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +28,15 @@ type submission struct {
 	cmd     control.Command
 	replyTo string              // a queue under our prefix, or ""
 	local   func(control.Reply) // a caller on this host, or nil
+	ack     func()              // takes the message from the broker, once; or nil
+}
+
+// settle takes the message from the broker. What was not written down must not
+// be delivered again once its refusal was told.
+func (s submission) settle() {
+	if s.ack != nil {
+		s.ack()
+	}
 }
 
 // receive is the handler of the control queue. It never executes anything
@@ -34,18 +44,19 @@ type submission struct {
 // this user's key, is dropped without a trace in the journal, so that a forger
 // cannot burn an id.
 func (m *Manager) receive(_ context.Context, d *amq.Delivery) {
-	defer func() {
+	ack := sync.OnceFunc(func() {
 		if err := d.Ack(); err != nil {
 			m.log.Warn("acknowledge failed, the broker will deliver again", "err", err)
 		}
-	}()
+	})
+	defer ack()
 	cmd, err := m.door(d)
 	if err != nil {
 		m.dropped.Add(1)
 		m.log.Warn("dropped a message on the control queue", "audit", true, "reason", swf.AsError(err).Message, "bytes", len(d.Body))
 		return
 	}
-	s := submission{cmd: cmd}
+	s := submission{cmd: cmd, ack: ack}
 	if strings.HasPrefix(cmd.ReplyTo, swf.ReplyPrefix) {
 		s.replyTo = cmd.ReplyTo
 	}
@@ -157,6 +168,7 @@ func (m *Manager) unwritten(s submission, why error) {
 		m.answer(s, r)
 	}}
 	if s.local == nil || s.cmd.Verb != control.StopTestbed || m.exec.Offer(j) != nil {
+		s.settle()
 		m.answer(s, control.Refusal(s.cmd.ID, why))
 		return
 	}
@@ -274,6 +286,7 @@ func (m *Manager) refuse(rec *record, s submission, r *control.Reply) {
 	rec.Phase, rec.Outcome, rec.DoneAt = phaseDone, r, now
 	if err := m.journal.Put(rec); err != nil {
 		m.log.Error("refusal not written", "command_id", s.cmd.ID, "err", err)
+		s.settle()
 		m.answer(s, *r)
 		return
 	}
