@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -268,9 +267,4 @@ func (c *Client) leave(id string, w *call) {
 	if len(c.waiting[id]) == 0 {
 		delete(c.waiting, id)
 	}
-}
-
-// Unreachable reports whether err says that nothing was published.
-func Unreachable(err error) bool {
-	return swf.IsCode(err, swf.CodeBrokerUnavailable) || errors.Is(err, context.DeadlineExceeded)
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -350,4 +351,21 @@ func (b *bench) killSupervisord() {
 			return
 		}
 	}
+}
+
+// signalSupervisord sends it a signal and returns its pid.
+func (b *bench) signalSupervisord(sig syscall.Signal) int {
+	b.t.Helper()
+	d, err := b.testbed().daemon(nil, "")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	pid, err := d.PID(context.Background())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, sig); err != nil {
+		b.t.Fatal(err)
+	}
+	return pid
 }

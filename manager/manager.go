@@ -227,7 +227,7 @@ func (m *Manager) join(ctx context.Context) ([]*amq.Subscription, error) {
 	cancel()
 	if err == nil && pong.Instance != m.instance {
 		return nil, swf.E(swf.CodeManagerRunning, fmt.Sprintf("an agent manager of %s runs already, on host %s with pid %d", m.o.Username, pong.Host, pong.PID),
-			"use that one, or stop it there: testbed agent-manager stop").Because(errNotAlone)
+			"use that one, or stop it there: testbed agent-manager stop")
 	}
 	first := m.bus.Subscribe(swf.ControlQueue(m.o.Username), amq.SubscribeOptions{Prefetch: 1, OnSubscribed: m.beatSoon}, m.receive)
 	subs := []*amq.Subscription{first}

@@ -303,17 +303,7 @@ func TestHungSupervisordKeepsNobodyWaiting(t *testing.T) {
 	b := newBench(t)
 	b.manager()
 	b.want(b.ask(control.Command{Verb: control.StartTestbed}), control.Succeeded, "")
-	d, err := b.testbed().daemon(nil, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := d.PID(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	pid := b.signalSupervisord(syscall.SIGSTOP)
 	if id := b.testbed().StartID(); id == "" {
 		t.Error("a hung supervisord has no start id")
 	}

@@ -2,7 +2,6 @@ package manager
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/epic-swf/testbed/control"
@@ -110,5 +109,3 @@ func (t *Testbed) Bears(startID string) bool {
 	}
 	return false
 }
-
-var errNotAlone = fmt.Errorf("another manager of this user answers")

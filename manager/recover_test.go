@@ -264,17 +264,7 @@ func TestStopOfAHungSupervisord(t *testing.T) {
 	b := newBench(t)
 	b.manager()
 	b.want(b.ask(control.Command{Verb: control.StartTestbed}), control.Succeeded, "")
-	d, err := b.testbed().daemon(nil, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := d.PID(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	b.signalSupervisord(syscall.SIGSTOP)
 	began := time.Now()
 	r := b.want(b.ask(control.Command{Verb: control.StopTestbed}), control.Succeeded, "")
 	t.Logf("took %.1f s", time.Since(began).Seconds())

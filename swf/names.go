@@ -84,9 +84,6 @@ func LegacyControlQueue(username string) string { return "/queue/agent_control."
 // that user's manager.
 func WorkflowQueue(username string) string { return "/queue/testbed." + username + ".workflow" }
 
-// ManagersTopic is where the managers of one user hear of each other.
-func ManagersTopic(username string) string { return "/topic/testbed." + username + ".managers" }
-
 // ManagerInstance is the name under which a user's manager beats.
 func ManagerInstance(username string) string { return "agent-manager-" + username }
 
