@@ -78,6 +78,28 @@ func readEffects(path string) ([]effect, error) {
 	return all, nil
 }
 
+// awaitStarts waits until programs wrote so many starts. A program is RUNNING,
+// and may be stopped, a moment before it writes its line.
+func (u *user) awaitStarts(n int) {
+	u.s.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); pause(10 * time.Millisecond) {
+		effects, err := readEffects(u.effects())
+		if err != nil {
+			u.s.t.Fatal(err)
+		}
+		starts := 0
+		for _, e := range effects {
+			if !e.stop {
+				starts++
+			}
+		}
+		if starts >= n {
+			return
+		}
+	}
+	u.s.t.Fatalf("%d starts are not in the effect log of %s", n, u.name)
+}
+
 // journaled is what the checker reads of a journal's record.
 type journaled struct {
 	Intent  string         `json:"intent"`

@@ -84,6 +84,7 @@ func TestPlantedNoJournal(t *testing.T) {
 	}
 	u.start()
 	first := s.ask(c, u, control.Command{Verb: control.StartTestbed}, patience)
+	u.awaitStarts(1)
 	s.ask(c, u, control.Command{Verb: control.StopTestbed}, patience)
 	u.manager.kill()
 	if err := os.WriteFile(u.paths.Journal(), empty, 0o600); err != nil {
@@ -169,9 +170,7 @@ func TestPlantedNoLock(t *testing.T) {
 		}}
 	})
 	s.ask(c, u, control.Command{Verb: control.StartTestbed}, patience)
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline) && twin.supervisord() == 0; {
-		pause(10 * time.Millisecond)
-	}
+	u.awaitStarts(2)
 	op := other.ask(other.client(nil), twin, control.Command{Verb: control.StopTestbed}, patience) // it waits for the start
 	if op.err != nil {
 		t.Fatal(op.err)
