@@ -4,12 +4,33 @@ package swf
 // the owner of the bearer token.
 type Principal struct {
 	Name     string `json:"name"`
-	Operator bool   `json:"operator,omitempty"` // may act on other users' testbeds
+	Operator bool   `json:"operator,omitempty"`  // may act on other users' testbeds
+	ReadOnly bool   `json:"read_only,omitempty"` // may look and change nothing, an operator too
 }
 
-// MayActOn reports whether the principal may command that user's testbed.
+// MayActOn reports whether that user's testbed is one of the principal's: its
+// own, or any for an operator. Whether it may change anything there is for
+// ReadOnly to say.
 func (p Principal) MayActOn(username string) bool {
 	return p.Name == username || p.Operator
+}
+
+// Role is what the owner of a token may do.
+type Role string
+
+// The roles.
+const (
+	RoleUser     Role = "user"     // controls the own testbed
+	RoleOperator Role = "operator" // controls everybody's
+	RoleViewer   Role = "viewer"   // sees what a user sees, controls nothing
+)
+
+// Roles are all of them, the usual first.
+func Roles() []Role { return []Role{RoleUser, RoleOperator, RoleViewer} }
+
+// Principal is that user in this role.
+func (r Role) Principal(name string) Principal {
+	return Principal{Name: name, Operator: r == RoleOperator, ReadOnly: r == RoleViewer}
 }
 
 // Secret is a value that must not be printed. Reveal gives it back.
