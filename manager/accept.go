@@ -61,6 +61,9 @@ func (m *Manager) receive(_ context.Context, d *amq.Delivery) {
 		s.replyTo = cmd.ReplyTo
 	}
 	m.submit(s)
+	if ack(); cmd.Verb.Effect() {
+		m.at(AtAcked)
+	}
 }
 
 // door checks the signature and the names.
@@ -125,12 +128,14 @@ func (m *Manager) accept(s submission) {
 		m.repeat(known, s)
 		return
 	}
+	m.at(AtReceived)
 	rec := &record{Command: s.cmd, Intent: s.cmd.Intent(), Phase: phaseAccepted, AcceptedAt: time.Now()}
 	if s.replyTo != "" {
 		rec.ReplyTos = []string{s.replyTo}
 	}
 	if s.cmd.Verb == control.StopTestbed { // an accepted stop has begun, and knows what it is to stop
 		rec.Phase, rec.Target = phaseBegun, m.stopTarget()
+		m.at(AtTargeted)
 	}
 	if r := m.admit(&s.cmd); r != nil {
 		m.refuse(rec, s, r)
@@ -147,8 +152,10 @@ func (m *Manager) accept(s submission) {
 		m.unwritten(s, err)
 		return
 	}
+	m.at(AtJournaled)
 	m.listen(s)
 	m.tell(rec, control.Reply{CommandID: s.cmd.ID, Kind: control.Accepted})
+	m.at(AtAccepted)
 	begin()
 }
 
@@ -290,6 +297,7 @@ func (m *Manager) refuse(rec *record, s submission, r *control.Reply) {
 		m.answer(s, *r)
 		return
 	}
+	m.at(AtRefused)
 	m.log.Info("refused", "command", s.cmd.Verb, "command_id", s.cmd.ID, "code", r.Error.Code, "issued_by", s.cmd.IssuedBy)
 	m.answer(s, *r)
 }

@@ -20,6 +20,7 @@ func (m *Manager) newJob(cmd *control.Command) *job {
 	c := *cmd
 	j := &job{id: c.ID, verb: c.Verb}
 	j.run = func(ctx context.Context) {
+		m.at(AtTurn)
 		switch c.Verb {
 		case control.StartTestbed:
 			m.start(ctx, c)
@@ -47,6 +48,9 @@ func (m *Manager) begin(c *control.Command, target string) error {
 		r.Phase, r.Target = phaseBegun, target
 		return nil
 	})
+	if err == nil {
+		m.at(AtBegun)
+	}
 	return err
 }
 
@@ -64,6 +68,9 @@ func (m *Manager) acting(id string) error {
 		r.Phase = phaseActing
 		return nil
 	})
+	if err == nil {
+		m.at(AtActing)
+	}
 	return err
 }
 
@@ -73,6 +80,7 @@ func (m *Manager) conclude(id string, r control.Reply) {
 	r.CommandID, r.Kind = id, control.Final
 	now := time.Now()
 	r.FinishedAt = &now
+	m.at(AtConclude)
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		rec, err := m.journal.Modify(id, func(rec *record) error {
 			if rec.Phase == phaseDone {
@@ -83,6 +91,7 @@ func (m *Manager) conclude(id string, r control.Reply) {
 			return nil
 		})
 		if err == nil {
+			m.at(AtDone)
 			m.log.Info("outcome", "command", rec.Command.Verb, "command_id", id, "outcome", r.Outcome, "code", codeOf(r.Error), "issued_by", rec.Command.IssuedBy)
 			m.exec.Free(id)
 			m.tell(rec, r)
@@ -182,6 +191,7 @@ func (m *Manager) restart(ctx context.Context, c control.Command) {
 		m.conclude(c.ID, control.Reply{Outcome: control.Failed, Error: swf.AsError(err)})
 		return
 	}
+	m.at(AtLeaving)
 	m.leave(ErrRestart)
 }
 

@@ -53,6 +53,7 @@ func (m *Manager) resume(rec *record) {
 // finish concludes a command of the executor that had begun.
 func (m *Manager) finish(ctx context.Context, rec *record) {
 	c := rec.Command
+	m.at(AtRecovered)
 	switch {
 	case c.Verb == control.StartTestbed && rec.Phase == phaseBegun:
 		m.conclude(c.ID, interrupted("nothing had been started yet; start it again"))

@@ -89,7 +89,9 @@ func (r Runner) Run(ctx context.Context, c *control.Command, progress Progress) 
 // GiveUp withdraws a run, unless the runner has committed to it: the first
 // link decides, and its word is the outcome (design, rule 9).
 func (r Runner) GiveUp(c *control.Command, why string) control.Reply {
+	r.Testbed.at(AtWithdraw)
 	claim, won, err := r.Testbed.Runs().Claim(control.Claim{CommandID: c.ID, Withdrawn: why, At: time.Now()})
+	r.Testbed.at(AtWithdrawn)
 	switch {
 	case err != nil:
 		return control.Reply{Outcome: control.Failed, Error: swf.E(swf.CodeUnconfirmed, fmt.Sprintf("%s, and the run could not be withdrawn: %v", why, err),
@@ -131,12 +133,15 @@ func (r Runner) ask(ctx context.Context, c *control.Command, expires time.Time, 
 		r.watch(ctx, cancel)
 	}()
 	defer func() { cancel(); <-watched }()
+	r.Testbed.at(AtAsking)
 	pass := control.Command{Verb: c.Verb, ID: c.ID, Username: c.Username, Params: c.Params, IssuedBy: c.IssuedBy, IssuedAt: c.IssuedAt, ExpiresAt: expires}
-	return r.Client.Ask(ctx, pass, func(a control.Reply) {
+	answer, err := r.Client.Ask(ctx, pass, func(a control.Reply) {
 		if a.Kind == control.Progress && progress != nil {
 			progress(a.Message, nil)
 		}
 	})
+	r.Testbed.at(AtAnswered)
+	return answer, err
 }
 
 // watch ends the waiting when no runner is RUNNING any more.

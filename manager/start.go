@@ -60,6 +60,7 @@ func (t *Testbed) Start(ctx context.Context, req StartRequest) (Started, error) 
 	defer lock.Unlock()
 	ctx, heeded := t.heedStops(ctx, plan.daemon)
 	defer heeded()
+	t.at(AtHeld)
 	s.Programs, err = t.refuseIfRunning(ctx, plan)
 	if ctx.Err() != nil {
 		return s, cancelled(ctx, err)
@@ -83,6 +84,7 @@ func (t *Testbed) Start(ctx context.Context, req StartRequest) (Started, error) 
 	if context.Cause(ctx) == errOvertaken { // and not by a stop elsewhere, which may never come
 		return s, cancelled(ctx, err)
 	}
+	t.at(AtUndoing)
 	left, err := t.undo(ctx, plan, err)
 	for i, q := range s.Programs { // what failed stays as it failed; the others were stopped
 		if j := slices.IndexFunc(left, func(l swf.Program) bool { return l.Name == q.Name }); j >= 0 && q.Reason == "" {
@@ -164,12 +166,15 @@ func (t *Testbed) bringUp(ctx context.Context, p *plan, progress Progress) ([]sw
 	if err := t.prepare(p); err != nil {
 		return nil, err
 	}
+	t.at(AtPrepared)
 	if err := p.daemon.Shutdown(ctx); err != nil {
 		return nil, supervisorFailed("the old supervisord could not be shut down", err)
 	}
+	t.at(AtCleared)
 	if err := p.daemon.Spawn(ctx, p.env); err != nil {
 		return nil, supervisorFailed("supervisord could not be started", err)
 	}
+	t.at(AtSpawned)
 	progress(fmt.Sprintf("supervisord restarted, 0 of %d programs running", len(p.programs)), nil)
 	last := 0
 	processes, err := p.daemon.StartPrograms(ctx, p.programs, func(now []supervisor.Process) {
@@ -181,6 +186,7 @@ func (t *Testbed) bringUp(ctx context.Context, p *plan, progress Progress) ([]sw
 		}
 		if running > last {
 			last = running
+			t.at(AtRunning)
 			progress(fmt.Sprintf("%d of %d programs running", running, len(p.programs)), t.wanted(now, p))
 		}
 	})
@@ -188,11 +194,14 @@ func (t *Testbed) bringUp(ctx context.Context, p *plan, progress Progress) ([]sw
 	if err != nil {
 		return t.withReasons(ctx, p, programs, err), startFailed(err, programs)
 	}
+	t.at(AtUp)
 	pids := make(map[string]int)
 	for _, q := range programs {
 		pids[q.Name] = q.PID
 	}
-	return programs, t.writeStarted(&started{StartID: p.id, Config: p.testbed.Name, ConfigPath: p.configPath, Namespace: p.testbed.Namespace, StartedAt: time.Now(), PIDs: pids})
+	err = t.writeStarted(&started{StartID: p.id, Config: p.testbed.Name, ConfigPath: p.configPath, Namespace: p.testbed.Namespace, StartedAt: time.Now(), PIDs: pids})
+	t.at(AtNoted)
+	return programs, err
 }
 
 // prepare writes what the programs will read.

@@ -48,6 +48,7 @@ func (t *Testbed) Stop(ctx context.Context, progress Progress) (Stopped, error) 
 		return s, err
 	}
 	defer lock.Unlock()
+	t.at(AtStopping)
 	s.Namespace, s.Config = t.Current()
 	processes, err := d.Observe(ctx)
 	if errors.Is(err, supervisor.ErrHung) { // it will not stop anything: kill it and what it leaves
@@ -71,6 +72,7 @@ func (t *Testbed) takeDown(ctx context.Context, d *supervisor.Daemon, progress P
 	if err != nil && !errors.Is(err, supervisor.ErrNotRunning) && !errors.Is(err, supervisor.ErrHung) {
 		return t.programs(processes, nil), supervisorFailed("the programs could not be stopped", err)
 	}
+	t.at(AtStopped)
 	return t.programs(processes, nil), t.shutDown(ctx, d)
 }
 
@@ -79,9 +81,11 @@ func (t *Testbed) shutDown(ctx context.Context, d *supervisor.Daemon) error {
 	if err := d.Shutdown(ctx); err != nil {
 		return supervisorFailed("supervisord could not be shut down", err)
 	}
+	t.at(AtDown)
 	if err := os.Remove(t.startedPath()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
+	t.at(AtUnnoted)
 	return nil
 }
 

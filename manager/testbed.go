@@ -29,6 +29,7 @@ type TestbedOptions struct {
 	Environ func(extra map[string]string) ([]string, error)
 	// Binary finds supervisord.
 	Binary func() (string, error)
+	At     func(Point) // called at each Point that a command comes to; nil but in tests
 	Log    *slog.Logger
 }
 
