@@ -23,9 +23,12 @@ type Settings struct {
 }
 
 // PID is supervisord's own process id.
-func (c *Client) PID(ctx context.Context) (int, error) {
+func (c *Client) PID(ctx context.Context) (int, error) { return c.pidWithin(ctx, c.timeout) }
+
+// pidWithin is PID with less patience.
+func (c *Client) pidWithin(ctx context.Context, timeout time.Duration) (int, error) {
 	var pid int
-	err := c.read(ctx, &pid, "supervisor.getPID")
+	err := c.readWithin(ctx, timeout, &pid, "supervisor.getPID")
 	return pid, err
 }
 

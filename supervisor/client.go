@@ -94,10 +94,14 @@ func (c *Client) call(ctx context.Context, timeout time.Duration, reply any, met
 // read is a call that only looks: it is asked again when the connection broke,
 // because a supervisord that dies while it answers is then found to be dead.
 func (c *Client) read(ctx context.Context, reply any, method string) error {
-	err := c.call(ctx, c.timeout, reply, method)
+	return c.readWithin(ctx, c.timeout, reply, method)
+}
+
+func (c *Client) readWithin(ctx context.Context, timeout time.Duration, reply any, method string) error {
+	err := c.call(ctx, timeout, reply, method)
 	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF) ||
 		errors.Is(err, io.ErrUnexpectedEOF) {
-		return c.call(ctx, c.timeout, reply, method)
+		return c.call(ctx, timeout, reply, method)
 	}
 	return err
 }

@@ -60,6 +60,8 @@ type Daemon struct {
 	known     identity // supervisord as last seen, dead or alive
 	knownAs   string   // its command line
 	lastSpawn time.Time
+	silent    time.Time // since when it has not answered; zero: it did when last asked
+	lastAsk   time.Time // of those that were not answered
 }
 
 // New reads the configuration as far as needed to reach the supervisord. It
@@ -105,15 +107,46 @@ func (d *Daemon) Observe(ctx context.Context) ([]Process, error) {
 	if err := d.Conf().checkSocket(); err != nil {
 		return nil, err
 	}
-	return d.client.Processes(ctx)
+	asked := time.Now()
+	ps, err := d.client.Processes(ctx)
+	d.heard(ctx, asked, err)
+	return ps, err
+}
+
+// heard notes what a question asked at that time has shown: all who ask before
+// a stop share the patience that ends in a kill, else each would wait anew. What
+// went unanswered long before counts no more.
+func (d *Daemon) heard(ctx context.Context, asked time.Time, err error) {
+	if ctx.Err() != nil {
+		return // it was not given its time
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !errors.Is(err, ErrHung) {
+		d.silent = time.Time{}
+		return
+	}
+	if d.silent.IsZero() || asked.Sub(d.lastAsk) > d.limits.hung {
+		d.silent = asked
+	}
+	d.lastAsk = time.Now()
+}
+
+// patience is how long a supervisord may go on being silent.
+func (d *Daemon) patience() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.silent.IsZero() || time.Since(d.lastAsk) > d.limits.hung {
+		return d.limits.hung
+	}
+	return time.Until(d.silent.Add(d.limits.hung))
 }
 
 // observe is Observe with the patience to tell a slow supervisord from a hung one.
 func (d *Daemon) observe(ctx context.Context) ([]Process, error) {
-	since := time.Now()
 	for {
 		ps, err := d.Observe(ctx)
-		if !errors.Is(err, ErrHung) || time.Since(since) >= d.limits.hung {
+		if !errors.Is(err, ErrHung) || d.patience() <= 0 {
 			return ps, err
 		}
 		if err := pause(ctx, 50*time.Millisecond); err != nil {

@@ -188,6 +188,42 @@ func TestShutdownOfHung(t *testing.T) {
 	r.spawn()
 }
 
+// Who looked in vain before the stop has used up patience: together they take
+// no longer than the stop alone may.
+func TestPatienceWithAHungOneIsShared(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "a", sleeper)
+	r.spawn()
+	r.start("a")
+	d := r.again("")
+	d.limits.hung = readTimeout
+	if p := d.patience(); p != d.limits.hung {
+		t.Errorf("patience is %v at the beginning", p)
+	}
+	pid := r.pid()
+	kill(t, pid, syscall.SIGSTOP)
+	if _, err := d.Observe(r.ctx()); !errors.Is(err, ErrHung) {
+		t.Fatalf("Observe = %v, want ErrHung", err)
+	}
+	if p := d.patience(); p > 0 {
+		t.Errorf("%v are left after it was silent for %v", p, readTimeout)
+	}
+	kill(t, pid, syscall.SIGCONT)
+	if _, err := d.Observe(r.ctx()); err != nil {
+		t.Fatal(err)
+	}
+	if p := d.patience(); p != d.limits.hung {
+		t.Errorf("patience is %v after an answer", p)
+	}
+	kill(t, pid, syscall.SIGSTOP)
+	if err := d.Shutdown(r.ctx()); err != nil {
+		t.Fatal(err)
+	}
+	if !gonePID(pid) {
+		t.Error("still there")
+	}
+}
+
 func TestKilledSupervisord(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "a", sleeper, "deaf", `command=/bin/sh -c 'trap "" QUIT; while :; do sleep 1; done'`+"\nstopwaitsecs=1")

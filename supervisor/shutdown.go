@@ -43,7 +43,6 @@ func (d *Daemon) Shutdown(ctx context.Context) error {
 
 // endSupervisord returns when the process is gone.
 func (d *Daemon) endSupervisord(ctx context.Context) error {
-	since := time.Now()
 	for {
 		id, probe := d.probe(ctx)
 		if ctx.Err() != nil {
@@ -56,8 +55,8 @@ func (d *Daemon) endSupervisord(ctx context.Context) error {
 			return probe
 		}
 		hung := errors.Is(probe, ErrHung)
-		if hung && time.Since(since) < d.limits.hung {
-			continue // the probe itself has taken its 2 s
+		if hung && d.patience() > 0 {
+			continue // the probe itself has taken its time
 		}
 		h, err := hold(id)
 		if errors.Is(err, errGone) {
@@ -77,6 +76,10 @@ func (d *Daemon) endSupervisord(ctx context.Context) error {
 	}
 }
 
+// shortest is what a supervisord gets to answer at least, also when those who
+// asked before have used up the patience with it.
+const shortest = 200 * time.Millisecond
+
 // probe asks for the pid, and finds the process by other means where no pid is
 // told. The error says what asking gave: nil, ErrHung, ErrNotRunning when its
 // socket has gone, ErrShuttingDown.
@@ -84,7 +87,9 @@ func (d *Daemon) probe(ctx context.Context) (identity, error) {
 	if err := d.Conf().checkSocket(); err != nil {
 		return identity{}, err
 	}
-	pid, err := d.client.PID(ctx)
+	asked := time.Now()
+	pid, err := d.client.pidWithin(ctx, min(readTimeout, max(d.patience(), shortest)))
+	d.heard(ctx, asked, err)
 	if err == nil {
 		if s, serr := readStat(pid); serr == nil && !s.gone() {
 			d.remember(s.identity)
