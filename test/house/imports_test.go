@@ -21,10 +21,10 @@ var mayImport = []struct {
 
 	// What an assistant may ask, and how it connects.
 	{"mcpserver", "tools web swf"},
-	{"tools", "control monitor swf"},
+	{"tools", "audit control monitor swf"},
 
 	// What acts.
-	{"manager", "control config supervisor monitor swf amq"},
+	{"manager", "audit control config supervisor monitor swf amq"},
 	{"agents", "amq monitor config swf workflows/sim"},
 	{"workflows", "agents control monitor config swf amq workflows/sim"},
 
@@ -46,6 +46,7 @@ var mayImport = []struct {
 	{"supervisor", ""},
 	{"workflows/sim", ""},
 	{"swf", ""},
+	{"audit", ""},
 
 	// What serves the making of it.
 	{"scripts/*", ""},
