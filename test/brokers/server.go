@@ -71,47 +71,31 @@ func (o *output) String() string {
 // small is a JVM that starts fast and stays below 200 MB.
 var small = []string{"java", "-Xms32M", "-Xmx160M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Djava.awt.headless=true"}
 
-// missing skips the test, or fails it on CI, where nothing may be missing.
-func missing(t testing.TB, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") != "" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
-}
-
 // repository is the folder that holds go.mod.
 func repository() string {
 	_, file, _, _ := runtime.Caller(0)
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
-// newServer prepares a folder: etc with the files of deploy/kind, in which the
-// permissions of users are filled in, and those that hold their passwords and
-// groups.
-func newServer(t testing.TB, kind, config, passwords, groups string, users []string) *Server {
-	t.Helper()
+// newServer prepares the folder base: etc with the files of deploy/kind, in
+// which the permissions of users are filled in, and those that hold their
+// passwords and groups.
+func newServer(base, kind, config, passwords, groups string, users []string) (*Server, error) {
 	if _, err := exec.LookPath("java"); err != nil {
-		missing(t, "no java: %v", err)
+		return nil, fmt.Errorf("java %w: %w", ErrMissing, err)
 	}
-	s := &Server{addr: freeAddr(t), base: t.TempDir()}
-	etc, from := filepath.Join(s.base, "etc"), filepath.Join(repository(), "deploy", kind)
-	for _, dir := range []string{etc, filepath.Join(s.base, "tmp"), filepath.Join(s.base, "data")} {
-		if err := os.Mkdir(dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	files, err := os.ReadDir(from)
+	addr, err := FreeAddr()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	texts := map[string]string{}
-	for _, f := range files {
-		b, err := os.ReadFile(filepath.Join(from, f.Name()))
-		if err != nil {
-			t.Fatal(err)
+	for _, dir := range []string{"etc", "tmp", "data"} {
+		if err := os.MkdirAll(filepath.Join(base, dir), 0o700); err != nil {
+			return nil, err
 		}
-		texts[f.Name()] = string(b)
+	}
+	texts, err := read(filepath.Join(repository(), "deploy", kind))
+	if err != nil {
+		return nil, err
 	}
 	var entries, logins, members strings.Builder
 	for _, u := range append([]string{Admin, MCP}, users...) {
@@ -126,42 +110,49 @@ func newServer(t testing.TB, kind, config, passwords, groups string, users []str
 	texts[config] = strings.Replace(texts[config], "<!-- users -->", entries.String(), 1)
 	texts[passwords], texts[groups] = logins.String(), members.String()
 	for name, text := range texts {
-		if err := os.WriteFile(filepath.Join(etc, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+		if err := os.WriteFile(filepath.Join(base, "etc", name), []byte(text), 0o600); err != nil {
+			return nil, err
 		}
 	}
-	return s
+	return &Server{addr: addr, base: base, argv: append(append([]string{}, small...), opens...)}, nil
 }
 
-// freeAddr returns an address that nobody listened on a moment ago, below the
-// ports that the kernel gives to outgoing connections: a client that dials such
-// a port until the broker is back can otherwise be connected to itself, and
-// the broker finds its port taken.
-func freeAddr(t testing.TB) string {
-	t.Helper()
+// read reads the files of a folder.
+func read(dir string) (map[string]string, error) {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	texts := make(map[string]string)
+	for _, f := range files {
+		b, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		if err != nil {
+			return nil, err
+		}
+		texts[f.Name()] = string(b)
+	}
+	return texts, nil
+}
+
+// FreeAddr returns an address of loopback that nobody listened on a moment ago,
+// below the ports that the kernel gives to outgoing connections: a client that
+// dials such a port until the broker is back can otherwise be connected to
+// itself, and the broker finds its port taken.
+func FreeAddr() (string, error) {
+	var err error
 	for range 100 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)))
-		if err == nil {
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))); err == nil {
 			defer l.Close()
-			return l.Addr().String()
+			return l.Addr().String(), nil
 		}
 	}
-	t.Fatal("no free port from 20000 to 32000")
-	return ""
+	return "", fmt.Errorf("no free port from 20000 to 32000: %w", err)
 }
 
 func (s *Server) port() string {
 	_, port, _ := net.SplitHostPort(s.addr)
 	return port
-}
-
-// run is the end of a constructor.
-func (s *Server) run(t testing.TB, argv ...string) *Server {
-	t.Helper()
-	s.argv = argv
-	t.Cleanup(func() { s.Kill(t) })
-	s.Start(t)
-	return s
 }
 
 // Addr is where it listens for STOMP, HOST:PORT.
@@ -170,31 +161,34 @@ func (s *Server) Addr() string { return s.addr }
 // Log is all that it has written.
 func (s *Server) Log() string { return s.log.String() }
 
-// Start starts it and returns once it accepts connections.
+// Start is Run for a test, which fails where the broker does.
 func (s *Server) Start(t testing.TB) {
 	t.Helper()
+	if err := s.Run(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Run starts it, with what it had stored, and returns once it accepts
+// connections.
+func (s *Server) Run() error {
 	began := time.Now()
 	s.cmd = exec.Command(s.argv[0], s.argv[1:]...)
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = s.base, &s.log, &s.log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
 		s.cmd = nil
-		t.Fatal(err)
+		return err
 	}
 	for {
 		nc, err := net.Dial("tcp", s.addr)
 		if err == nil {
-			nc.Close()
-			return
+			return nc.Close()
 		}
 		if time.Since(began) > startWithin || s.gone() {
-			t.Fatalf("the broker did not come up: %v\n%.4000s", err, s.log.String())
+			return fmt.Errorf("the broker did not come up: %w\n%.4000s", err, s.log.String())
 		}
-		select { // another process; there is nothing to wait on
-		case <-t.Context().Done():
-			t.Fatal("the test ended while the broker started")
-		case <-time.After(pollEvery):
-		}
+		<-time.After(pollEvery) // another process; there is nothing to wait on
 	}
 }
 

@@ -125,7 +125,7 @@ func (h *host) run(f func(context.Context) error) (stop func()) {
 }
 
 func (h *host) clientWith(key control.Key) *control.Client {
-	c := control.NewClient(control.ClientOptions{Bus: h.bus, Key: func(string) control.Key { return key }, Source: "test"})
+	c := control.NewClient(control.ClientOptions{Bus: h.bus, Keys: func(string) control.Ring { return key.Ring() }, Source: "test"})
 	h.t.Cleanup(c.Close)
 	return c
 }
@@ -148,7 +148,7 @@ func (h *host) testbed() *manager.Testbed {
 func (h *host) manager() (stop func()) {
 	h.t.Helper()
 	ready := make(chan struct{})
-	m := manager.New(manager.Options{Username: "ann", Paths: h.paths, Testbed: h.testbed(), Broker: h.options("ann"), Key: h.key,
+	m := manager.New(manager.Options{Username: "ann", Paths: h.paths, Testbed: h.testbed(), Broker: h.options("ann"), Keys: h.key.Ring,
 		LegacyQueue: true, Ready: func() { close(ready) }})
 	stop = h.run(m.Run)
 	select {

@@ -21,6 +21,7 @@ const slack = 5 * time.Second
 
 // counts is what a run came to.
 type counts struct {
+	Broker                     string
 	Seed                       uint64
 	Commands, Starts, Faults   int
 	Lost, Doubled, Late, False int // what may not be: each must be 0
@@ -32,8 +33,8 @@ type counts struct {
 
 // String is the line that a run prints.
 func (c *counts) String() string {
-	return fmt.Sprintf("seed %d: %d commands (%d real starts), %d faults, %d lost, %d doubled, %d late, %d false successes, %d contradicted, %d pending then resolved, %d never arrived, %s",
-		c.Seed, c.Commands, c.Starts, c.Faults, c.Lost, c.Doubled, c.Late, c.False, c.Unequal, c.Pending, c.Never, c.Linear)
+	return fmt.Sprintf("%s, seed %d: %d commands (%d real starts), %d faults, %d lost, %d doubled, %d late, %d false successes, %d contradicted, %d pending then resolved, %d never arrived, %s",
+		c.Broker, c.Seed, c.Commands, c.Starts, c.Faults, c.Lost, c.Doubled, c.Late, c.False, c.Unequal, c.Pending, c.Never, c.Linear)
 }
 
 func (c *counts) bad() int { return c.Lost + c.Doubled + c.Late + c.False + c.Unequal }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -23,12 +24,15 @@ import (
 	"github.com/epic-swf/testbed/manager"
 	"github.com/epic-swf/testbed/monitor"
 	"github.com/epic-swf/testbed/supervisor"
+	"github.com/epic-swf/testbed/test/brokers"
 )
 
 var (
 	seed   = flag.Uint64("seed", 0, "of the faults; 0 takes a fixed one")
 	whole  = flag.Bool("whole", false, "run everything, not only the short part")
 	long   = flag.Bool("long", false, "10,000 commands under random faults")
+	sites  = flag.Int("sites", 6, "at once; most of the time each waits for a heart-beat or a program")
+	over   = flag.String("over", "embedded,classic,artemis", "the brokers")
 	report = flag.String("report", "", "file that gets the table of counts")
 )
 
@@ -38,7 +42,7 @@ const childVariable = "TESTBED_FAULTS_CHILD"
 // role says what a child is.
 type role struct {
 	Broker  string // address to listen on: it is a broker
-	User    string // it is this user's manager
+	User    string // it is this user's manager, and logs in by that name
 	Paths   config.Paths
 	Link    string // the broker, as the manager sees it
 	Monitor string
@@ -55,7 +59,12 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	flag.Parse()
+	if err := flag.Set("test.parallel", strconv.Itoa(*sites)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
 	code := m.Run()
+	endShared()
 	if err := writeReport(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
@@ -96,7 +105,7 @@ func (r role) manage(ctx context.Context) error {
 		return err
 	}
 	return manager.New(manager.Options{
-		Username: r.User, Paths: r.Paths, Testbed: testbed(r.User, r.Paths), Broker: brisk(r.Link), Key: key,
+		Username: r.User, Paths: r.Paths, Testbed: testbed(r.User, r.Paths), Broker: brisk(r.Link, r.User), Key: key,
 		Monitor: monitor.New(monitor.Options{URL: r.Monitor, Timeout: time.Second}),
 		Ready:   func() { fmt.Println("ready") },
 		Log:     slog.New(slog.NewTextHandler(os.Stderr, nil)),
@@ -119,6 +128,6 @@ func testbed(user string, paths config.Paths) *manager.Testbed {
 }
 
 // brisk beats every second, so that silence is noticed within a test.
-func brisk(addr string) amq.Options {
-	return amq.Options{Addr: addr, HeartBeat: time.Second, BackoffMin: 20 * time.Millisecond, BackoffMax: 300 * time.Millisecond}
+func brisk(addr, login string) amq.Options {
+	return amq.Options{Addr: addr, Login: login, Passcode: brokers.Passcode(login), HeartBeat: time.Second, BackoffMin: 20 * time.Millisecond, BackoffMax: 300 * time.Millisecond}
 }

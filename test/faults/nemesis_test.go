@@ -14,9 +14,8 @@ type nemesis struct {
 	kind map[string]int
 }
 
-func newNemesis(s *site, seed uint64) *nemesis {
-	s.counts.Seed = seed
-	return &nemesis{s: s, rand: rand.New(rand.NewPCG(seed, 1)), kind: make(map[string]int)}
+func newNemesis(s *site) *nemesis {
+	return &nemesis{s: s, rand: rand.New(rand.NewPCG(s.seed, 1)), kind: make(map[string]int)}
 }
 
 // Run makes faults until ctx ends, and heals each before the next.
@@ -92,7 +91,7 @@ func (n *nemesis) pauseManager(ctx context.Context, u *user) {
 }
 
 func (n *nemesis) killBroker(ctx context.Context, _ *user) {
-	n.s.broker.kill()
+	n.s.killBroker()
 	n.sleep(ctx, 1, 300)
 	n.s.startBroker()
 }

@@ -3,13 +3,13 @@ package faults
 import (
 	"context"
 	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/epic-swf/testbed/amq"
 	"github.com/epic-swf/testbed/control"
+	"github.com/epic-swf/testbed/test/brokers"
 )
 
 // Each of these plants a bug around the manager and wants the checker to say
@@ -43,7 +43,7 @@ func red(t *testing.T, s *site, kind string, n func(*counts) int) {
 // accepted before anything is on disk, and dies.
 func TestPlantedAutoAck(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "ann")
+	s := newSite(t, setting{})
 	u := s.users[0]
 	u.start()
 	c := s.client(func(conn *amq.Conn) control.Bus {
@@ -74,7 +74,7 @@ func TestPlantedAutoAck(t *testing.T) {
 // an honest copy of a command comes then.
 func TestPlantedNoJournal(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "ann")
+	s := newSite(t, setting{})
 	u, c := s.users[0], s.client(nil)
 	u.start()
 	u.manager.kill() // it has made an empty journal, old enough for every command
@@ -98,7 +98,7 @@ func TestPlantedNoJournal(t *testing.T) {
 // TestPlantedNoExpiryCheck: what comes to the manager always looks fresh.
 func TestPlantedNoExpiryCheck(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "ann")
+	s := newSite(t, setting{})
 	u := s.users[0]
 	u.start()
 	c := s.client(func(conn *amq.Conn) control.Bus {
@@ -126,7 +126,7 @@ func TestPlantedNoExpiryCheck(t *testing.T) {
 // bytes are in a socket.
 func TestPlantedSuccessOnSend(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "ann")
+	s := newSite(t, setting{})
 	u, c := s.users[0], s.client(nil)
 	u.start()
 	op := s.ask(c, u, control.Command{Verb: control.StartTestbed, ConfigName: "nowhere"}, patience)
@@ -139,7 +139,8 @@ func TestPlantedSuccessOnSend(t *testing.T) {
 // a supervisord of its own, and do not hear each other's pings.
 func TestPlantedNoLock(t *testing.T) {
 	t.Parallel()
-	s, other := newSite(t, "ann"), newSite(t, "ann")
+	s := newSite(t, setting{})
+	other := newSite(t, setting{name: s.users[0].name})
 	u, twin := s.users[0], other.users[0]
 	twin.key = u.key
 	if err := os.Remove(twin.paths.ControlKey()); err != nil {
@@ -153,7 +154,7 @@ func TestPlantedNoLock(t *testing.T) {
 	}
 	u.start()
 	twin.start()
-	second := amq.New(brisk(other.clients.addr()))
+	second := amq.New(brisk(other.clients.addr(), brokers.MCP))
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = second.Run(ctx) })
@@ -175,7 +176,7 @@ func TestPlantedNoLock(t *testing.T) {
 	if op.err != nil {
 		t.Fatal(op.err)
 	}
-	if _, err := os.Stat(filepath.Join(s.dir, "ann.effects")); err != nil {
+	if _, err := os.Stat(u.effects()); err != nil {
 		t.Fatal(err)
 	}
 	red(t, s, "doubled", func(c *counts) int { return c.Doubled })

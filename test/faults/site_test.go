@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"github.com/epic-swf/testbed/config"
 	"github.com/epic-swf/testbed/control"
 	"github.com/epic-swf/testbed/supervisor"
+	"github.com/epic-swf/testbed/test/brokers"
 )
 
 // patience is how long a test waits for what must come; it is no verdict on
@@ -27,8 +29,11 @@ const patience = 60 * time.Second
 type site struct {
 	t       testing.TB
 	dir     string
-	broker  *process
-	addr    string // the broker's own
+	seed    uint64
+	rand    *rand.Rand // by that seed, for the test's own goroutine
+	kind    kind
+	harmed  bool // its broker is its own and may be killed
+	broker  node
 	clients *link
 	users   []*user
 	history *history
@@ -52,21 +57,30 @@ type user struct {
 // crash is when a supervisord was killed, as an operation on its testbed.
 type crash struct{ from, to time.Time }
 
-// newSite needs supervisord; without it the test is skipped, with CI set it
-// fails.
-func newSite(t testing.TB, names ...string) *site {
+// setting is what a site is made of.
+type setting struct {
+	kind   kind   // of broker
+	harmed bool   // the test kills the broker, so a real one is not shared
+	users  int    // 1 unless given
+	name   string // of the one user, unless a new one will do
+	seed   uint64 // of what is random
+}
+
+// newSite needs supervisord and the broker; where one is missing the test is
+// skipped, with CI set it fails.
+func newSite(t testing.TB, as setting) *site {
 	t.Helper()
-	if _, err := supervisor.FindBinary("", os.Getenv); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("needs supervisord: ", err)
+	if as.kind.name == "" {
+		as.kind = embedded
 	}
+	_, err := supervisor.FindBinary("", os.Getenv)
+	need(t, err)
 	dir, err := os.MkdirTemp(shortTemp(), "ft")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, dir: dir, addr: freeAddr(t), dead: freeAddr(t), history: &history{}, counts: &counts{}}
+	s := &site{t: t, dir: dir, seed: as.seed, rand: rand.New(rand.NewPCG(as.seed, 0)), kind: as.kind, harmed: as.harmed || as.kind.make == nil,
+		dead: freeAddr(t), history: &history{}, counts: &counts{Seed: as.seed, Broker: as.kind.name}}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log("what they said is in ", dir)
@@ -74,12 +88,24 @@ func newSite(t testing.TB, names ...string) *site {
 		}
 		os.RemoveAll(dir)
 	})
-	s.startBroker()
-	s.clients = newLink(t, s.addr)
+	var names []string
+	for range max(as.users, 1) {
+		names = append(names, login(logins.Add(1)))
+	}
+	if as.name != "" {
+		names = []string{as.name}
+	}
+	s.broker = as.kind.broker(t, dir, as.harmed, names)
+	s.clients = newLink(t, s.broker.Addr())
 	for _, name := range names {
 		s.addUser(name)
 	}
 	return s
+}
+
+// between is a random time.
+func (s *site) between(least, most time.Duration) time.Duration {
+	return least + time.Duration(s.rand.Int64N(int64(most-least)))
 }
 
 // shortTemp: paths of sockets may have 99 bytes.
@@ -100,18 +126,27 @@ func freeAddr(t testing.TB) string {
 	return ln.Addr().String()
 }
 
+// killBroker ends it as a crash would; startBroker brings it back with what it
+// had stored.
+func (s *site) killBroker() {
+	s.t.Helper()
+	if !s.harmed {
+		s.t.Fatal("this broker is shared")
+	}
+	s.broker.kill()
+}
+
 func (s *site) startBroker() {
 	s.t.Helper()
-	s.broker = spawn(s.t, role{Broker: s.addr}, filepath.Join(s.dir, "broker.log"))
-	if !s.broker.await() {
-		s.t.Fatal("the broker does not start")
+	if err := s.broker.start(); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
 func (s *site) addUser(name string) *user {
 	s.t.Helper()
 	dir := filepath.Join(s.dir, name)
-	u := &user{s: s, name: name, key: control.NewKey(), link: newLink(s.t, s.addr),
+	u := &user{s: s, name: name, key: control.NewKey(), link: newLink(s.t, s.broker.Addr()),
 		paths: config.Paths{Dir: dir, State: filepath.Join(dir, "s"), Config: filepath.Join(dir, "c")}}
 	if err := u.paths.Make(); err != nil {
 		s.t.Fatal(err)
@@ -187,11 +222,16 @@ func (u *user) start() {
 	}
 }
 
-func (u *user) spawn() {
+func (u *user) spawn() { u.spawnAs(func(*role) {}) }
+
+// spawnAs runs a manager that is different in something.
+func (u *user) spawnAs(change func(*role)) {
 	u.s.t.Helper()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.manager = spawn(u.s.t, role{User: u.name, Paths: u.paths, Link: u.link.addr(), Monitor: "http://" + u.s.dead}, filepath.Join(u.s.dir, u.name+".log"))
+	r := role{User: u.name, Paths: u.paths, Link: u.link.addr(), Monitor: "http://" + u.s.dead}
+	change(&r)
+	u.manager = spawn(u.s.t, r, filepath.Join(u.s.dir, u.name+".log"))
 }
 
 // killSupervisord ends it as a crash would, and reports whether one lived.
@@ -233,7 +273,7 @@ func (u *user) supervisord() int {
 // client is one who asks, over a connection of their own.
 func (s *site) client(bus func(*amq.Conn) control.Bus) *control.Client {
 	s.t.Helper()
-	conn := amq.New(brisk(s.clients.addr()))
+	conn := amq.New(brisk(s.clients.addr(), brokers.MCP))
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = conn.Run(ctx) })
@@ -241,16 +281,16 @@ func (s *site) client(bus func(*amq.Conn) control.Bus) *control.Client {
 	if bus != nil {
 		b = bus(conn)
 	}
-	c := control.NewClient(control.ClientOptions{Bus: b, Key: s.keyOf, Source: "faults"})
+	c := control.NewClient(control.ClientOptions{Bus: b, Keys: s.keyOf, Source: "faults"})
 	s.t.Cleanup(func() { c.Close(); cancel(); wg.Wait() })
 	return c
 }
 
-func (s *site) keyOf(name string) control.Key {
+func (s *site) keyOf(name string) control.Ring {
 	for _, u := range s.users {
 		if u.name == name {
-			return u.key
+			return u.key.Ring()
 		}
 	}
-	return control.Key{}
+	return control.Ring{}
 }

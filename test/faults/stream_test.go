@@ -19,39 +19,43 @@ type stream struct {
 // fixed is the seed of what must come out the same on every machine.
 const fixed = 20260801
 
-func seeded() uint64 {
-	if *seed != 0 {
-		return *seed
+// seeds are those that a row is run with.
+func seeds() []uint64 {
+	first := *seed
+	if first == 0 {
+		first = fixed
 	}
-	return fixed
+	if !*whole {
+		return []uint64{first}
+	}
+	return []uint64{first, first + 1, first + 2}
 }
 
 func TestStreamUnderRandomFaults(t *testing.T) {
-	seeds := []uint64{seeded()}
 	s := stream{users: 2, clients: 3, each: 25}
 	switch {
 	case *long:
 		s = stream{users: 3, clients: 5, each: 2000}
 	case *whole:
 		s = stream{users: 3, clients: 5, each: 120}
-		seeds = append(seeds, seeds[0]+1, seeds[0]+2)
 	}
-	for _, seed := range seeds {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { s.run(t, seed) })
-	}
+	forEachBroker(t, func(t *testing.T, k kind) {
+		for _, seed := range seeds() {
+			t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+				t.Parallel()
+				s.run(t, k, seed)
+			})
+		}
+	})
 }
 
-func (r stream) run(t *testing.T, seed uint64) {
-	t.Logf("repeat with: go test ./test/faults -run Stream -seed %d", seed)
-	var names []string
-	for i := range r.users {
-		names = append(names, fmt.Sprint("user", i))
-	}
-	s := newSite(t, names...)
+func (r stream) run(t *testing.T, k kind, seed uint64) {
+	t.Logf("repeat with: go test ./test/faults -run Stream/%s -seed %d", k.name, seed)
+	s := newSite(t, setting{kind: k, harmed: true, users: r.users, seed: seed})
 	for _, u := range s.users {
 		u.start()
 	}
-	n := newNemesis(s, seed)
+	n := newNemesis(s)
 	ctx, stop := context.WithCancel(context.Background())
 	var harm, work sync.WaitGroup
 	harm.Go(func() { n.Run(ctx) })
