@@ -45,6 +45,7 @@ type scriptedMonitor struct {
 	mu    sync.Mutex
 	beats []swf.Heartbeat
 	ended map[string]any
+	logs  []swf.LogEntry
 	fail  bool
 	news  chan struct{}
 }
@@ -70,6 +71,16 @@ func (s *scriptedMonitor) PatchExecution(_ context.Context, id string, fields ma
 		s.ended = make(map[string]any)
 	}
 	s.ended[id] = fields["status"]
+	return nil
+}
+
+func (s *scriptedMonitor) PostLog(_ context.Context, e swf.LogEntry) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fail {
+		return errors.New("away")
+	}
+	s.logs = append(s.logs, e)
 	return nil
 }
 

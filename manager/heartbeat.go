@@ -117,6 +117,7 @@ func (m *Manager) heartbeat(ctx context.Context) swf.Heartbeat {
 	h.Metadata["agents_running"] = running > 0
 	h.Metadata["state"] = m.state(seen)
 	h.Metadata["config"] = configName
+	h.Metadata["programs"] = m.restarts.add(seen.Programs)
 	return h
 }
 

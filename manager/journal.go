@@ -61,6 +61,7 @@ type journal struct {
 	work    chan func()
 	stop    chan struct{}
 	done    chan struct{}
+	ended   func(*record) // is told each outcome once it is written; nil: nobody is
 
 	mu     sync.Mutex
 	sealed error
@@ -252,14 +253,24 @@ func (j *journal) Put(r *record) error {
 	})
 	if err == nil {
 		j.addCount(fresh)
+		j.tellEnded(r)
 	}
 	return err
+}
+
+// tellEnded passes on an outcome; the tombstone of an id that never arrived is
+// none.
+func (j *journal) tellEnded(r *record) {
+	if j.ended != nil && r.Phase == phaseDone && r.Intent != "" {
+		j.ended(r)
+	}
 }
 
 // Modify changes the record of a known id in one transaction and returns what
 // was written. An error from f leaves the record as it was.
 func (j *journal) Modify(id string, f func(*record) error) (*record, error) {
 	r := new(record)
+	var before phase
 	err := j.update(func(commands, _ *bolt.Bucket) error {
 		b := commands.Get([]byte(id))
 		if b == nil {
@@ -268,6 +279,7 @@ func (j *journal) Modify(id string, f func(*record) error) (*record, error) {
 		if err := json.Unmarshal(b, r); err != nil {
 			return err
 		}
+		before = r.Phase
 		if err := f(r); err != nil {
 			return err
 		}
@@ -277,6 +289,9 @@ func (j *journal) Modify(id string, f func(*record) error) (*record, error) {
 		}
 		return commands.Put([]byte(id), b)
 	})
+	if err == nil && before != phaseDone {
+		j.tellEnded(r)
+	}
 	return r, err
 }
 

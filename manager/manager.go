@@ -24,6 +24,7 @@ var ErrRestart = errors.New("restart")
 type Monitor interface {
 	Heartbeat(ctx context.Context, h swf.Heartbeat) error
 	PatchExecution(ctx context.Context, id string, fields map[string]any) error
+	PostLog(ctx context.Context, e swf.LogEntry) error
 }
 
 // Options make a Manager.
@@ -63,6 +64,8 @@ type Manager struct {
 	looks     chan struct{}
 	beside    chan struct{}
 	outbox    chan outbound
+	told      chan *record // outcomes for the monitor
+	restarts  tally        // of the programs; the heartbeats' own
 	local     listeners
 	soon      chan struct{}
 	abandon   chan struct{}
@@ -102,6 +105,7 @@ func New(o Options) *Manager {
 		looks:  make(chan struct{}, maxLookAtOnce),
 		beside: make(chan struct{}, maxAtOnce),
 		outbox: make(chan outbound, replyQueue),
+		told:   make(chan *record, toldQueue),
 		local:  listeners{byID: make(map[string][]func(control.Reply))},
 		soon:   make(chan struct{}, 1), abandon: make(chan struct{}), patience: leaveTime,
 	}
@@ -142,6 +146,7 @@ func (m *Manager) Run(ctx context.Context) (err error) {
 	}
 	defer func() { m.leaveLife(life, err) }()
 	m.journal = openJournal(m.o.Paths.Journal())
+	m.journal.ended = m.report
 	defer m.journal.Close()
 	if err := m.journal.Sealed(); err != nil {
 		m.log.Error("the journal is sealed: only ping and status are answered", "err", err)
@@ -180,6 +185,7 @@ func (m *Manager) work(ctx context.Context, serveLocal func(context.Context)) er
 	words.Go(func() { m.sendReplies(speak) })
 	beating, stopBeating := context.WithCancel(busCtx)
 	words.Go(func() { m.beat(beating) })
+	words.Go(func() { m.tellOutcomes(beating) })
 	words.Go(func() { m.watch(beating) })
 	m.side.Go(func() { serveLocal(run) })
 	m.side.Go(func() { m.housekeeping(run) })

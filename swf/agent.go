@@ -18,6 +18,13 @@ const (
 // AgentTypeManager is the agent_type of a manager's heartbeat.
 const AgentTypeManager = "agent_manager"
 
+// The log records by which a manager tells the monitor of its commands: the
+// app_name and the funcname, under contract 1.4.
+const (
+	AppManager  = "agent_manager"
+	FuncCommand = "command"
+)
+
 // Heartbeat is what an agent or a manager tells the monitor of itself:
 // POST /api/systemagents/heartbeat/, contract 1.4.
 type Heartbeat struct {
