@@ -12,7 +12,8 @@ import (
 
 // Orphan is a process that a supervisord at our address started, or that such a
 // process started, and that the live supervisord, if there is one, does not
-// know: left behind by one that was killed.
+// know: left behind by one that was killed. So is a supervisord that Spawn
+// executed and that has no socket yet, when who called Spawn was killed.
 type Orphan struct {
 	PID         int
 	Name, Group string    // of the program it was or came from
@@ -22,9 +23,10 @@ type Orphan struct {
 }
 
 // Orphans looks for them in /proc: every process that carries
-// SUPERVISOR_SERVER_URL with our address in its environment and neither descends
-// from the live supervisord nor is in its session. The caller and those above it
-// never count. Programs with a serverurl= of their own are not found.
+// SUPERVISOR_SERVER_URL or the mark of Spawn with our address in its environment
+// and neither descends from the live supervisord nor is in its session. The
+// caller and those above it never count. Programs with a serverurl= of their
+// own are found where Spawn had started their supervisord.
 func (d *Daemon) Orphans(ctx context.Context) ([]Orphan, error) {
 	live, err := d.alive(ctx)
 	if err != nil {
@@ -197,7 +199,7 @@ func (d *Daemon) scan(live identity) ([]Orphan, error) {
 		cmd := commandLine(pid)
 		// Both are empty for the moment of exec itself.
 		unborn := last.pid != 0 && s.session == last.pid && s.identity != last && (cmd == lastAs || cmd == "")
-		if env["SUPERVISOR_SERVER_URL"] != url && !unborn {
+		if env["SUPERVISOR_SERVER_URL"] != url && env[spawnMark] != url && !unborn {
 			continue
 		}
 		out = append(out, Orphan{

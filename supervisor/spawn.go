@@ -14,6 +14,11 @@ import (
 
 const maxOutput = 1024 // bytes of supervisord's complaints that an error carries
 
+// spawnMark is the variable by which a supervisord is known, from its exec on,
+// before it has a socket or a pid file: who started it may be dead by then. Its
+// programs inherit it.
+const spawnMark = "SUPERVISOR_SPAWNED_AS"
+
 // Spawn executes supervisord with exactly the environment env and returns once
 // it answers. The file is read anew, with env, and checked; missing folders for
 // logs are made; the socket of a dead supervisord is removed.
@@ -111,7 +116,7 @@ func (d *Daemon) execute(ctx context.Context, env []string) error {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, d.opts.Binary, "-c", d.Conf().Path)
 	cmd.Dir = d.opts.Dir
-	cmd.Env = withoutSupervisor(env)
+	cmd.Env = append(withoutSupervisor(env), spawnMark+"="+d.Conf().ServerURL)
 	cmd.Stdout, cmd.Stderr = out, out
 	// A Ctrl-C at the terminal must not hit it before it is a daemon.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -163,7 +168,7 @@ func withoutSupervisor(env []string) []string {
 	out := make([]string, 0, len(env))
 	for _, kv := range env {
 		switch name, _, _ := strings.Cut(kv, "="); name {
-		case "SUPERVISOR_ENABLED", "SUPERVISOR_SERVER_URL", "SUPERVISOR_PROCESS_NAME", "SUPERVISOR_GROUP_NAME":
+		case "SUPERVISOR_ENABLED", "SUPERVISOR_SERVER_URL", "SUPERVISOR_PROCESS_NAME", "SUPERVISOR_GROUP_NAME", spawnMark:
 		default:
 			out = append(out, kv)
 		}
