@@ -95,7 +95,8 @@ func TestPythonOutcomes(t *testing.T) {
 		"a stop that nobody confirms":     {"stop_user_testbed", pythonStatus(twoPrograms()...), nil, []swf.Agent{beat("data-agent-ann-9", "DATA", 102, 0)}, control.Pending, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, m, mon := pythonSet(Options{PingWait: 40 * time.Millisecond, ShortWait: 100 * time.Millisecond})
+			t.Parallel()
+			s, m, mon := pythonSet(Options{PingWait: 40 * time.Millisecond, ShortWait: 2 * time.Second}) // time to send, also on a slow machine
 			m.status = tt.before
 			if tt.tool == "stop_user_testbed" {
 				mon.agents = append(mon.agents, beat("data-agent-ann-9", "DATA", 102, time.Second))

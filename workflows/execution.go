@@ -68,12 +68,6 @@ func (x *execution) perform(ctx context.Context) {
 		x.awaitWork(ctx)
 	}
 	x.finish(ctx, x.conclude(ctx, err))
-
-	r.base.SetContext("", "")
-	r.mu.Lock()
-	r.current = nil
-	r.mu.Unlock()
-	r.base.SetState(swf.OpReady)
 }
 
 // simulate waits for the agents and plays the workflow.
@@ -121,6 +115,7 @@ func (x *execution) finish(ctx context.Context, e ending) {
 		}
 		x.broadcastWithin(ctx, endTime, swf.Message{"msg_type": swf.MsgEndRun, "total_stf_files": x.player.files, "reason": reason})
 	}
+	x.runner.free() // first: who sees the end in the monitor may begin the next run
 	x.recordEnd(e)
 	if e.status == swf.ExecutionCompleted {
 		x.log.Info("Workflow completed: "+x.id, "stf_files", x.player.files, "tick", x.tick()) // upstream's CI looks for these words

@@ -135,6 +135,15 @@ func (r *Runner) running() *execution {
 	return r.current
 }
 
+// free makes the runner ready for the next run.
+func (r *Runner) free() {
+	r.base.SetContext("", "")
+	r.base.SetState(swf.OpReady)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.current = nil
+}
+
 // pong tells what the runner is and does.
 func (r *Runner) pong() *control.Pong {
 	host, _ := os.Hostname()

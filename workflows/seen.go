@@ -17,7 +17,7 @@ import (
 // work itself takes time, so it goes on as long as something is counted.
 const (
 	quietReal    = 2 * time.Second
-	quietVirtual = 5 * time.Second
+	quietVirtual = 20 * time.Second
 	longest      = 5 * time.Minute
 	lookEvery    = 100 * time.Millisecond // at what only the monitor knows
 )
