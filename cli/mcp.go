@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -63,7 +64,7 @@ func (f *offerFlags) add(cmd *cobra.Command) {
 // serveFlags are those of swf-mcp serve.
 type serveFlags struct {
 	offer    offerFlags
-	listen   string
+	listen   listenFlags
 	insecure bool
 }
 
@@ -72,12 +73,13 @@ func (a *app) serveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve many clients over streamable HTTP (/mcp) and SSE (/sse)",
-		Long: `Serve listens on loopback. Clients bring a bearer token: those of server.toml, else one that the first start makes
-in the configuration folder.`,
+		Long: `Serve listens on loopback, unless told otherwise. Clients bring a bearer token, made with testbed token add; where there
+is none at all, the first start makes one for you. With [oauth] in server.toml the access tokens of that authorization
+server are good too.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), f) },
 	}
-	cmd.Flags().StringVar(&f.listen, "listen", loopbackPort, "address to listen on; port 0 takes a free one")
+	f.listen.add(cmd)
 	f.offer.add(cmd)
 	cmd.Flags().BoolVar(&f.insecure, "insecure-no-auth", false, "ask for no token: everybody on this host acts as you")
 	return cmd
@@ -97,15 +99,16 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 		return err
 	}
 	defer s.close()
-	lookup, where, err := p.tokens(s.settings, f.insecure)
+	ln, url, err := f.listen.open(!f.insecure, log)
 	if err != nil {
 		return err
 	}
-	ln, err := web.Listen(f.listen)
+	lookup, where, err := p.authentication(f.insecure, log)
 	if err != nil {
+		ln.Close()
 		return err
 	}
-	fmt.Fprintf(a.out, "MCP over HTTP: http://%s/mcp (SSE: /sse)\ntoken: %s\n", ln.Addr(), where)
+	fmt.Fprintf(a.out, "MCP over HTTP: %s/mcp (SSE: /sse)\ntoken: %s\n", url, where)
 	h := s.http(lookup, p.username)
 	return (&web.Server{Listener: ln, Handler: h, Log: log, BeforeShutdown: h.Close}).Run(ctx)
 }
@@ -209,6 +212,9 @@ func (p *place) keyring(settings config.ServerSettings, log *slog.Logger) func(s
 		if username == p.username {
 			paths = append(paths, p.paths.ControlKey())
 		}
+		if settings.Keyring != "" {
+			paths = append(paths, filepath.Join(settings.Keyring, username+".key"))
+		}
 		for _, path := range paths {
 			k, err := control.ReadKey(path)
 			if errors.Is(err, fs.ErrNotExist) {
@@ -224,23 +230,27 @@ func (p *place) keyring(settings config.ServerSettings, log *slog.Logger) func(s
 	}
 }
 
-// tokens gives what knows the bearer tokens, and says where they are.
-func (p *place) tokens(settings config.ServerSettings, insecure bool) (lookup func(string) (swf.Principal, bool), where string, err error) {
+// authentication gives what knows the bearer tokens, and says where they are.
+func (p *place) authentication(insecure bool, log *slog.Logger) (lookup func(string) (swf.Principal, bool), where string, err error) {
 	if insecure {
 		return nil, "none: everybody on this host acts as " + p.username, nil
-	}
-	if lookup, err = settings.Lookup(); err != nil || lookup != nil {
-		return lookup, "those of " + p.paths.ServerSettings(), err
 	}
 	if err := p.paths.Make(); err != nil {
 		return nil, "", err
 	}
-	path := filepath.Join(p.paths.Config, "mcp.token")
-	token, err := secretFile(path)
+	tokens := p.tokens(log)
+	list, err := tokens.List()
 	if err != nil {
 		return nil, "", err
 	}
-	return web.OneToken(token, swf.Principal{Name: p.username}), "in " + path, nil
+	where = "those of " + tokens.Path() + ", see testbed token"
+	if !slices.ContainsFunc(list, func(t config.Token) bool { return t.For == config.ForMCP }) {
+		if _, err := p.ownToken(tokens); err != nil {
+			return nil, "", err
+		}
+		where = "in " + filepath.Join(p.paths.Config, "mcp.token")
+	}
+	return tokens.Lookup(config.ForMCP), where, nil
 }
 
 // secretFile reads a secret of ours, or makes it at its first use.

@@ -90,11 +90,16 @@ func (a *app) monitor(ctx context.Context, f monitorFlags) error {
 	return err
 }
 
-// keepTime reads a number of days ("30d") or what Go calls a duration.
+// keepTime reads --keep.
 func keepTime(text string) (time.Duration, error) {
 	if text == "" {
 		return 0, nil
 	}
+	return days("--keep", text)
+}
+
+// days reads a number of days ("30d") or what Go calls a duration.
+func days(flag, text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if days, ok := strings.CutSuffix(text, "d"); ok {
 		var n int
@@ -102,7 +107,7 @@ func keepTime(text string) (time.Duration, error) {
 		d = time.Duration(n) * 24 * time.Hour
 	}
 	if err != nil || d < time.Hour || d > 100*365*24*time.Hour {
-		return 0, usageError{swf.E(swf.CodeInvalidArgument, fmt.Sprintf("--keep %q is no time of at least an hour", text), "say for example --keep 30d or --keep 12h")}
+		return 0, usageError{swf.E(swf.CodeInvalidArgument, fmt.Sprintf("%s %q is no time of at least an hour", flag, text), fmt.Sprintf("say for example %s 30d or %s 12h", flag, flag))}
 	}
 	return d, nil
 }

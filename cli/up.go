@@ -174,12 +174,14 @@ func (u *up) secrets() (*config.Endpoints, error) {
 	}
 	var err error
 	e.BrokerLogin = u.username()
-	for name, s := range map[string]*swf.Secret{"broker.passcode": &e.BrokerPasscode, "monitor.token": &e.MonitorToken, "mcp.token": &e.Token} {
+	for name, s := range map[string]*swf.Secret{"broker.passcode": &e.BrokerPasscode, "monitor.token": &e.MonitorToken} {
 		if *s, err = secretFile(filepath.Join(u.paths.Config, name)); err != nil {
 			return nil, err
 		}
 	}
-	return e, nil
+	mine := &place{app: u.app, paths: u.paths, username: u.username()}
+	e.Token, err = mine.ownToken(mine.tokens(u.log))
+	return e, err
 }
 
 func (u *up) username() string {
@@ -197,7 +199,7 @@ func (u *up) serveMCP(ln net.Listener, token swf.Secret) error {
 	}
 	var lookup func(string) (swf.Principal, bool)
 	if token != "" {
-		lookup = web.OneToken(token, swf.Principal{Name: u.place.username})
+		lookup = u.place.tokens(u.log).Lookup(config.ForMCP)
 	}
 	h := m.http(lookup, u.place.username)
 	u.parts.run("MCP server", func(ctx context.Context) error {

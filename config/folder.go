@@ -177,5 +177,6 @@ func (p Paths) RunnerKey() string         { return filepath.Join(p.State, "runne
 func (p Paths) ControlKey() string        { return filepath.Join(p.Config, "control.key") }
 func (p Paths) ManagerSettings() string   { return filepath.Join(p.Config, "manager.toml") }
 func (p Paths) ServerSettings() string    { return filepath.Join(p.Config, "server.toml") }
+func (p Paths) Tokens() string            { return filepath.Join(p.Config, "tokens.toml") }
 func (p Paths) SupervisordConf() string   { return filepath.Join(p.Dir, "agents.supervisord.conf") }
 func (p Paths) Resolved(id string) string { return filepath.Join(p.State, "configs", id+".toml") }

@@ -1,14 +1,12 @@
 package config
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/hex"
 	"fmt"
+	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/epic-swf/testbed/swf"
@@ -31,8 +29,9 @@ type ServerSettings struct {
 	AllowedHosts   []string `toml:"allowed_hosts"`
 	AllowedOrigins []string `toml:"allowed_origins"`
 	Limits         Limits   `toml:"limits"`
-	// Tokens are the bearers that HTTP accepts. None: no authentication.
-	Tokens []Token `toml:"tokens"`
+	// OAuth names the authorization server whose tokens HTTP accepts, beside
+	// those of "testbed token"; without an issuer there is none.
+	OAuth OAuth `toml:"oauth"`
 
 	path string
 }
@@ -44,12 +43,23 @@ type Limits struct {
 	Concurrent     int     `toml:"concurrent"`
 }
 
-// Token is one bearer token: what it is, by its file or its SHA-256, and whose.
-type Token struct {
-	Name     string `toml:"name"`
-	File     string `toml:"token_file"` // relative to the settings' own folder
-	SHA256   string `toml:"sha256"`     // in hex
-	Operator bool   `toml:"operator"`
+// OAuth says whose access tokens are good here (RFC 9728: this server is a
+// protected resource).
+type OAuth struct {
+	// Issuer is the URL of the authorization server, as in the claim iss.
+	Issuer string `toml:"issuer"`
+	// Resource is the URL of this server's /mcp as clients know it, and what
+	// the claim aud of a token must name.
+	Resource string `toml:"resource"`
+	// JWKS is where the issuer's keys are; default: what its metadata says.
+	JWKS string `toml:"jwks_url"`
+	// UsernameClaim holds the user's name; default "preferred_username".
+	UsernameClaim string `toml:"username_claim"`
+	// Algorithms are the signatures that count; default RS256, PS256, ES256
+	// and EdDSA. Neither "none" nor a shared secret can be allowed.
+	Algorithms []string `toml:"algorithms"`
+	// Operators are the users that may act on everybody's testbed.
+	Operators []string `toml:"operators"`
 }
 
 // queueRE is a queue's name with one {username}: no wildcard, no second
@@ -73,7 +83,8 @@ func LoadServerSettings(path string) (ServerSettings, error) {
 		return s, err
 	}
 	s.Keyring = s.beside(s.Keyring)
-	return s, s.check()
+	err := s.check()
+	return s, err
 }
 
 // beside makes a path of the settings absolute.
@@ -84,7 +95,7 @@ func (s ServerSettings) beside(path string) string {
 	return filepath.Join(filepath.Dir(s.path), path)
 }
 
-func (s ServerSettings) check() error {
+func (s *ServerSettings) check() error {
 	if !prefixRE.MatchString(s.ToolPrefix) {
 		return invalidSetting(s.path, "tool_prefix", "is no prefix of a name", `write small letters, digits and _, such as "swf_"`)
 	}
@@ -113,7 +124,7 @@ func (s ServerSettings) check() error {
 			return invalidSetting(s.path, "allowed_origins", fmt.Sprintf("%q is no origin", short(origin)), "write https://HOST or https://HOST:PORT; there are no wildcards")
 		}
 	}
-	return s.checkTokens()
+	return s.checkOAuth()
 }
 
 const queueHint = `write a template such as "/queue/agent_control.{username}"`
@@ -125,20 +136,49 @@ func checkTemplate(template string) error {
 	return nil
 }
 
-func (s ServerSettings) checkTokens() error {
-	for i, t := range s.Tokens {
-		which := fmt.Sprintf("[[tokens]] number %d", i+1)
-		if swf.CheckName(swf.KindUsername, t.Name) != nil {
-			return invalidSetting(s.path, which, fmt.Sprintf("name %q is no username", short(t.Name)), `write name = "USERNAME"`)
+// signatures are the asymmetric algorithms of RFC 7518 and 8037.
+var signatures = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+
+func (s *ServerSettings) checkOAuth() error {
+	o := &s.OAuth
+	if o.Issuer == "" {
+		if o.Resource != "" || o.JWKS != "" || o.UsernameClaim != "" || len(o.Operators)+len(o.Algorithms) > 0 {
+			return invalidSetting(s.path, "[oauth] issuer", "is missing", `write issuer = "https://AUTHORIZATION-SERVER"`)
 		}
-		if (t.File == "") == (t.SHA256 == "") {
-			return invalidSetting(s.path, which, "wants token_file or sha256, and not both", "the token itself is never written into the settings")
+		return nil
+	}
+	for key, value := range map[string]string{"issuer": o.Issuer, "resource": o.Resource, "jwks_url": o.JWKS} {
+		if !(value == "" && key == "jwks_url") && !safeURL(value) {
+			return invalidSetting(s.path, "[oauth] "+key, fmt.Sprintf("%q is no https URL", short(value)), "write https://HOST/PATH without query; plain http only for this host itself")
 		}
-		if _, err := hex.DecodeString(t.SHA256); t.SHA256 != "" && (err != nil || len(t.SHA256) != 64) {
-			return invalidSetting(s.path, which, "sha256 is no SHA-256 in hex", "printf %s TOKEN | sha256sum")
+	}
+	if o.UsernameClaim == "" {
+		o.UsernameClaim = "preferred_username"
+	}
+	if o.Algorithms == nil {
+		o.Algorithms = []string{"RS256", "PS256", "ES256", "EdDSA"}
+	}
+	for _, alg := range o.Algorithms {
+		if !slices.Contains(signatures, alg) {
+			return invalidSetting(s.path, "[oauth] algorithms", fmt.Sprintf("%q cannot be allowed", short(alg)), "choose among "+strings.Join(signatures, ", "))
+		}
+	}
+	for _, user := range o.Operators {
+		if swf.CheckName(swf.KindUsername, user) != nil {
+			return invalidSetting(s.path, "[oauth] operators", fmt.Sprintf("%q is no username", short(user)), `write operators = ["USERNAME"]`)
 		}
 	}
 	return nil
+}
+
+// safeURL reports whether keys and tokens may be asked for at that URL.
+func safeURL(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Scheme == "https" || u.Scheme == "http" && (u.Hostname() == "localhost" || ip != nil && ip.IsLoopback())
 }
 
 // Queue returns the control queue of a user: the one set for the user, else
@@ -156,67 +196,4 @@ func (s ServerSettings) Queue(username string, getenv func(string) string) (stri
 		template = own
 	}
 	return strings.ReplaceAll(template, "{username}", username), nil
-}
-
-// Lookup reads the token files and returns what finds a token's principal;
-// nil when no tokens are configured. A token file must be closed to others
-// and hold one line of at least 16 characters.
-func (s ServerSettings) Lookup() (func(token string) (swf.Principal, bool), error) {
-	if len(s.Tokens) == 0 {
-		return nil, nil
-	}
-	type entry struct {
-		sum [sha256.Size]byte
-		who swf.Principal
-	}
-	entries := make([]entry, 0, len(s.Tokens))
-	for _, t := range s.Tokens {
-		e := entry{who: swf.Principal{Name: t.Name, Operator: t.Operator}}
-		if t.SHA256 != "" {
-			sum, _ := hex.DecodeString(t.SHA256) // checked at load
-			copy(e.sum[:], sum)
-		} else {
-			token, err := readToken(s.beside(t.File))
-			if err != nil {
-				return nil, err
-			}
-			e.sum = sha256.Sum256([]byte(token))
-		}
-		for _, other := range entries {
-			if other.sum == e.sum {
-				return nil, invalidSetting(s.path, "[[tokens]]", other.who.Name+" and "+t.Name+" have the same token", "give each user a token of its own")
-			}
-		}
-		entries = append(entries, e)
-	}
-	return func(token string) (swf.Principal, bool) {
-		sum := sha256.Sum256([]byte(token))
-		var who swf.Principal
-		found := false
-		for _, e := range entries { // all of them, so that time tells nothing
-			if subtle.ConstantTimeCompare(e.sum[:], sum[:]) == 1 {
-				who, found = e.who, true
-			}
-		}
-		return who, found
-	}, nil
-}
-
-func readToken(path string) (string, error) {
-	raw, err := readRegular(plainFS{}, path)
-	if err != nil {
-		why := reason(err)
-		if os.IsNotExist(err) {
-			why = "is not there"
-		}
-		return "", swf.E(swf.CodeInvalidConfig, "the token file "+path+" "+why, "write the token into it, chmod 600")
-	}
-	if info, err := os.Stat(path); err != nil || info.Mode().Perm()&0o077 != 0 {
-		return "", swf.E(swf.CodeInvalidConfig, "the token file "+path+" is open to others", "chmod 600 "+path)
-	}
-	token := strings.TrimSpace(string(raw))
-	if len(token) < 16 || strings.ContainsAny(token, " \t\r\n") {
-		return "", swf.E(swf.CodeInvalidConfig, "the token file "+path+" holds no token", "write one line of at least 16 characters without blanks")
-	}
-	return token, nil
 }

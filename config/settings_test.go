@@ -27,47 +27,15 @@ func TestManagerSettings(t *testing.T) {
 	}
 }
 
-const longToken = "0123456789abcdef-olga"
-
 func serverSettings(t *testing.T) ServerSettings {
 	t.Helper()
 	dir := t.TempDir()
 	text, err := os.ReadFile("testdata/good/server/all.toml")
 	check(t, err)
 	check(t, os.WriteFile(filepath.Join(dir, "server.toml"), text, 0o600))
-	check(t, os.WriteFile(filepath.Join(dir, "olga.token"), []byte(longToken+"\n"), 0o600))
 	s, err := LoadServerSettings(filepath.Join(dir, "server.toml"))
 	check(t, err)
 	return s
-}
-
-func TestServerTokens(t *testing.T) {
-	s := serverSettings(t)
-	lookup, err := s.Lookup()
-	check(t, err)
-	for token, want := range map[string]swf.Principal{"password": {Name: "ann"}, longToken: {Name: "olga", Operator: true}, "": {}, "passwore": {}, longToken + "\n": {}} {
-		who, ok := lookup(token)
-		if who != want || ok != (want.Name != "") {
-			t.Errorf("%q: %+v, %t", token, who, ok)
-		}
-	}
-	file := s.beside("olga.token")
-	for name, spoil := range map[string]func(){
-		"same twice": func() { s.Tokens = append(s.Tokens, Token{Name: "eve", File: "olga.token"}) },
-		"open":       func() { check(t, os.Chmod(file, 0o640)) },
-		"short":      func() { check(t, os.Chmod(file, 0o600)); check(t, os.WriteFile(file, []byte("x"), 0o600)) },
-		"gone":       func() { check(t, os.Remove(file)) },
-	} {
-		s = serverSettings(t)
-		file = s.beside("olga.token")
-		spoil()
-		if _, err := s.Lookup(); !swf.IsCode(err, swf.CodeInvalidConfig) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if lookup, err := DefaultServerSettings().Lookup(); lookup != nil || err != nil {
-		t.Errorf("no tokens: %v", err)
-	}
 }
 
 func TestControlQueues(t *testing.T) {

@@ -2,8 +2,6 @@ package web
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"net/http"
 	"strings"
 
@@ -53,19 +51,6 @@ func Bearer(next http.Handler, lookup func(token string) (swf.Principal, bool)) 
 		}
 		next.ServeHTTP(w, r.WithContext(WithPrincipal(r.Context(), p)))
 	})
-}
-
-// OneToken is a lookup for Bearer that knows a single token. It compares
-// digests in constant time. An empty token matches nothing.
-func OneToken(token swf.Secret, p swf.Principal) func(string) (swf.Principal, bool) {
-	want := sha256.Sum256([]byte(token.Reveal()))
-	return func(given string) (swf.Principal, bool) {
-		got := sha256.Sum256([]byte(given))
-		if token == "" || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
-			return swf.Principal{}, false
-		}
-		return p, true
-	}
 }
 
 func bearerToken(r *http.Request) string {

@@ -3,6 +3,7 @@ package web
 import (
 	"container/list"
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"sync"
@@ -45,7 +46,7 @@ func (t *connTable) opened(ctx context.Context, c net.Conn) context.Context {
 	}
 	t.mu.Unlock()
 	if victim != nil {
-		_ = victim.Close() // the server notices and forgets it
+		hangUp(victim) // the server notices and forgets it
 	}
 	return context.WithValue(ctx, connKey{}, tr)
 }
@@ -71,9 +72,18 @@ func (t *connTable) closeUnused() {
 	defer t.mu.Unlock()
 	for c, e := range t.at {
 		if !e.Value.(*tracked).used {
-			_ = c.Close()
+			hangUp(c)
 		}
 	}
+}
+
+// hangUp closes a connection without the good-bye of TLS, for which a peer that
+// does not read makes its sender wait 5 s.
+func hangUp(c net.Conn) {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	_ = c.Close()
 }
 
 // changed is http.Server.ConnState.

@@ -13,7 +13,8 @@ import (
 // GuardOptions widen what Guard lets through.
 type GuardOptions struct {
 	// Hosts are further values of the Host header, as "name" (any port) or
-	// "name:port". Loopback names and addresses are always allowed.
+	// "name:port". Loopback names and addresses are always allowed, and the
+	// very address that a connection came to: no name can be made to mean it.
 	Hosts []string
 	// Origins are further values of the Origin header, as
 	// "scheme://host[:port]". The server's own origin is always allowed.
@@ -26,7 +27,7 @@ type GuardOptions struct {
 func Guard(next http.Handler, o GuardOptions) http.Handler {
 	hosts, origins := lowerSet(o.Hosts), lowerSet(o.Origins)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !hostAllowed(r.Host, hosts) {
+		if !hostAllowed(r, hosts) {
 			WriteError(w, http.StatusForbidden, swf.E(swf.CodeForbidden,
 				"this Host is not one of the server's names", "use the address that the server printed, or list the name in its settings"))
 			return
@@ -48,8 +49,8 @@ func lowerSet(values []string) map[string]bool {
 	return set
 }
 
-func hostAllowed(hostport string, allowed map[string]bool) bool {
-	hostport = strings.ToLower(hostport)
+func hostAllowed(r *http.Request, allowed map[string]bool) bool {
+	hostport := strings.ToLower(r.Host)
 	host := hostport
 	if h, _, err := net.SplitHostPort(hostport); err == nil {
 		host = h
@@ -62,7 +63,11 @@ func hostAllowed(hostport string, allowed map[string]bool) bool {
 		return true
 	}
 	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
+	if err != nil {
+		return false
+	}
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	return ip.IsLoopback() || local != nil && ip.Unmap() == local.AddrPort().Addr().Unmap()
 }
 
 func originAllowed(r *http.Request, allowed map[string]bool) bool {

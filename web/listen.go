@@ -13,9 +13,16 @@ type ListenOption func(*listenOptions)
 type listenOptions struct{ anyAddress bool }
 
 // AllowAnyAddress lets Listen bind addresses that other hosts can reach. The
-// caller has made sure that what listens there asks for a token.
+// caller has made sure that what listens there asks for a token, and that no
+// token crosses the network in the clear.
 func AllowAnyAddress() ListenOption {
 	return func(o *listenOptions) { o.anyAddress = true }
+}
+
+// OnlyThisHost reports whether only this host can reach what listens on addr.
+func OnlyThisHost(addr string) bool {
+	tcp, err := net.ResolveTCPAddr("tcp", addr)
+	return err == nil && tcp.IP.IsLoopback()
 }
 
 // Listen opens a TCP listener on addr ("host:port", port 0 for a free one).
