@@ -113,13 +113,13 @@ func (p *place) managerOptions(settings config.ManagerSettings, log *slog.Logger
 	if err != nil {
 		return manager.Options{}, err
 	}
-	key, err := p.key()
+	keys, err := p.keys(log)
 	if err != nil {
 		return manager.Options{}, err
 	}
 	o := manager.Options{
 		Username: p.username, Paths: p.paths, Testbed: p.testbed(log), Broker: broker,
-		Key: key, AcceptUnsigned: settings.AcceptUnsigned, LegacyQueue: settings.LegacyControlQueue || key.IsZero(),
+		Keys: keys, AcceptUnsigned: settings.AcceptUnsigned, LegacyQueue: settings.LegacyControlQueue,
 		Heartbeat: settings.Heartbeat, KeepOutcomes: time.Duration(settings.JournalDays) * 24 * time.Hour, Version: swf.Version, Log: log,
 	}
 	if client != nil {

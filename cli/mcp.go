@@ -164,7 +164,7 @@ func (p *place) newMCP(f offerFlags, log *slog.Logger) (*mcpParts, error) {
 		return nil, err
 	}
 	s.bus = &lazyBus{Conn: amq.New(broker)}
-	s.client = control.NewClient(control.ClientOptions{Bus: s.bus, Key: p.keyring(s.settings, log), Queue: queue, Source: "mcp", Log: log})
+	s.client = control.NewClient(control.ClientOptions{Bus: s.bus, Keys: p.keyring(s.settings, log), Login: broker.Login, Queue: queue, Source: "mcp", Log: log})
 	o := tools.Options{Commander: s.client, Configs: p.configs, Log: log, Queue: queue}
 	if client != nil {
 		o.Monitor = client
@@ -200,15 +200,14 @@ func (s *mcpParts) http(lookup func(string) (swf.Principal, bool), username stri
 	})
 }
 
-// keyring gives each user's control key: from the keyring folder, and this
-// user's own from where init put it. A key that is there but cannot be used is
-// told, and nothing is sent unsigned in its place.
-func (p *place) keyring(settings config.ServerSettings, log *slog.Logger) func(string) control.Key {
-	return func(username string) control.Key {
-		paths := []string{}
-		if settings.Keyring != "" {
-			paths = append(paths, filepath.Join(settings.Keyring, username+".key"))
-		}
+// keyring gives each user's control keys: this user's own from where init put
+// them, and those of the keyring folder. They are read for each command, so that
+// one that was enrolled or rotated counts at once. A file that is there but
+// cannot be used is told, and nothing is sent unsigned in its place.
+func (p *place) keyring(settings config.ServerSettings, log *slog.Logger) func(string) control.Ring {
+	return func(username string) control.Ring {
+		var paths []string
+		var ring control.Ring
 		if username == p.username {
 			paths = append(paths, p.paths.ControlKey())
 		}
@@ -216,17 +215,17 @@ func (p *place) keyring(settings config.ServerSettings, log *slog.Logger) func(s
 			paths = append(paths, filepath.Join(settings.Keyring, username+".key"))
 		}
 		for _, path := range paths {
-			k, err := control.ReadKey(path)
+			r, err := control.ReadRing(path)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
 			if err != nil {
-				log.Error("control key", "username", username, "err", err)
-				return control.NewKey()
+				log.Error("control keys", "username", username, "err", err, "hint", swf.AsError(err).Hint)
+				return control.NewKey().Ring()
 			}
-			return k
+			ring = ring.Join(r)
 		}
-		return control.Key{}
+		return ring
 	}
 }
 

@@ -149,13 +149,12 @@ func (p *place) monitor() (*monitor.Client, error) {
 	return monitor.New(o), nil
 }
 
-// key is this user's control key; zero when there is none.
-func (p *place) key() (control.Key, error) {
-	k, err := control.ReadKey(p.paths.ControlKey())
-	if errors.Is(err, fs.ErrNotExist) {
-		return control.Key{}, nil
+// keys follows this user's control keys; there may be none.
+func (p *place) keys(log *slog.Logger) (func() control.Ring, error) {
+	if _, err := control.ReadRing(p.paths.ControlKey()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
-	return k, err
+	return (&control.KeyFile{Path: p.paths.ControlKey(), Log: log}).Ring, nil
 }
 
 // banner says which broker, monitor, configuration and namespace are in use,

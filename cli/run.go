@@ -131,7 +131,7 @@ func (p *place) runHere(ctx context.Context, tb *manager.Testbed, c control.Comm
 		_ = bus.Run(busCtx)
 	}()
 	defer func() { end(); <-ended }()
-	client := control.NewClient(control.ClientOptions{Bus: bus, Key: tb.RunnerKey, Queue: swf.WorkflowQueue, Source: "cli", Log: p.app.log()})
+	client := control.NewClient(control.ClientOptions{Bus: bus, Keys: tb.RunnerKey, Login: o.Login, Queue: swf.WorkflowQueue, Source: "cli", Log: p.app.log()})
 	defer client.Close()
 	return manager.Runner{Testbed: tb, Client: client}.Run(ctx, &c, p.say), nil
 }

@@ -2,10 +2,12 @@ package control
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -24,8 +26,9 @@ type Bus interface {
 // ClientOptions say whom a Client asks and how.
 type ClientOptions struct {
 	Bus    Bus
-	Key    func(username string) Key    // the addressed user's key; a zero Key sends and accepts unsigned
+	Keys   func(username string) Ring   // the addressed user's keys; the zero Ring sends and accepts unsigned
 	Queue  func(username string) string // default ControlQueue
+	Login  string                       // at the broker: replies come to queues that it alone may read
 	Source string                       // who sends, for logs: "mcp", "cli"
 	Log    *slog.Logger
 }
@@ -40,15 +43,18 @@ type Client struct {
 	mu      sync.Mutex
 	sub     *amq.Subscription
 	waiting map[string]map[*call]struct{} // by command id
+	known   map[string][]string           // the ids of the keys that each user's manager last said it holds
 
 	lines lines // on which Python managers answer
 }
 
 // call is one Ask under way.
 type call struct {
-	key     Key
-	intent  string
-	replies chan Reply
+	username string
+	ring     Ring
+	intent   string
+	replies  chan Reply
+	rejected *swf.Error // what a manager said of a copy that it did not let in; guarded by Client.mu
 }
 
 // NewClient returns a Client that has not touched the broker yet.
@@ -56,14 +62,14 @@ func NewClient(o ClientOptions) *Client {
 	if o.Queue == nil {
 		o.Queue = swf.ControlQueue
 	}
-	if o.Key == nil {
-		o.Key = func(string) Key { return Key{} }
+	if o.Keys == nil {
+		o.Keys = func(string) Ring { return Ring{} }
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	k := NewKey() // 128 random bits of it name the queue
-	return &Client{o: o, replyTo: swf.ReplyPrefix + hex.EncodeToString(k.Secret[:16]), waiting: make(map[string]map[*call]struct{})}
+	return &Client{o: o, replyTo: swf.ReplyQueue(o.Login, randomHex()), waiting: make(map[string]map[*call]struct{}),
+		known: make(map[string][]string), lines: lines{login: o.Login}}
 }
 
 // Close ends the subscriptions to the reply queues.
@@ -74,6 +80,13 @@ func (c *Client) Close() {
 	if c.sub != nil {
 		c.sub.Close()
 	}
+}
+
+// randomHex is 128 random bits.
+func randomHex() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
 }
 
 // NewID returns a fresh command id (UUIDv7: ids sort by time).
@@ -115,18 +128,26 @@ func (c *Client) Ask(ctx context.Context, cmd Command, progress func(Reply)) (Re
 	if err := c.subscribe(ctx); err != nil {
 		return Reply{}, err
 	}
-	w := &call{key: c.o.Key(cmd.Username), intent: cmd.Intent(), replies: make(chan Reply, 64)}
+	w := &call{username: cmd.Username, ring: c.o.Keys(cmd.Username), intent: cmd.Intent(), replies: make(chan Reply, 64)}
+	copies, err := c.copies(&cmd, w.ring, body)
+	if err != nil {
+		return Reply{}, err
+	}
 	c.enter(cmd.ID, w)
 	defer c.leave(cmd.ID, w)
-	return c.exchange(ctx, &cmd, c.message(&cmd, w.key, body), w, progress)
+	return c.exchange(ctx, &cmd, copies, w, progress)
 }
 
 // Ping asks the user's manager whether it is alive and waits at most until
-// ctx ends; no_manager is the error when nothing verified came.
+// ctx ends. When nothing verified came the error is bad_signature where
+// somebody there says that our keys are not the manager's, else no_manager.
 func (c *Client) Ping(ctx context.Context, username string) (Pong, error) {
 	r, err := c.Ask(ctx, Command{Verb: Ping, Username: username}, nil)
 	if err != nil {
 		return Pong{}, err
+	}
+	if r.Pong == nil && r.Error != nil {
+		return Pong{}, r.Error
 	}
 	if r.Pong == nil {
 		return Pong{}, swf.E(swf.CodeNoManager, fmt.Sprintf("no agent manager of %s answered", username),
@@ -135,7 +156,10 @@ func (c *Client) Ping(ctx context.Context, username string) (Pong, error) {
 	return *r.Pong, nil
 }
 
-func (c *Client) message(cmd *Command, key Key, body []byte) amq.Message {
+// copies are the messages to publish in turn: the same bytes, signed with each
+// key that the manager may hold, best first. In the midst of a rotation one of
+// them is let in.
+func (c *Client) copies(cmd *Command, ring Ring, body []byte) ([]amq.Message, error) {
 	h := map[string]string{
 		"correlation-id": cmd.ID,
 		"reply-to":       cmd.ReplyTo,
@@ -145,23 +169,42 @@ func (c *Client) message(cmd *Command, key Key, body []byte) amq.Message {
 	if !cmd.Verb.Effect() {
 		h["expires"] = fmt.Sprint(cmd.ExpiresAt.UnixMilli())
 	}
-	if !key.IsZero() {
-		h[SignatureHeader] = key.Sign(DomainCommand, body)
+	m := amq.Message{Destination: c.o.Queue(cmd.Username), Headers: h, Body: body}
+	if ring.IsZero() {
+		return []amq.Message{m}, nil
 	}
-	return amq.Message{Destination: c.o.Queue(cmd.Username), Headers: h, Body: body}
+	c.mu.Lock()
+	known := c.known[cmd.Username]
+	c.mu.Unlock()
+	var copies []amq.Message
+	for _, k := range ring.signers(known) {
+		signed := m
+		signed.Headers = maps.Clone(h)
+		signed.Headers[SignatureHeader] = k.Sign(DomainCommand, body)
+		copies = append(copies, signed)
+	}
+	if len(copies) == 0 {
+		return nil, keysDied(cmd.Username)
+	}
+	return copies, nil
+}
+
+func keysDied(username string) error {
+	return swf.E(swf.CodeBadSignature, fmt.Sprintf("every control key of %s that is held here has died, so nothing was sent", username),
+		"on that user's host: testbed key export; here, with what it prints: testbed key enroll "+username)
 }
 
 // exchange publishes and listens until the outcome, the end of ctx, or the
 // moment after which publishing is forbidden.
-func (c *Client) exchange(ctx context.Context, cmd *Command, m amq.Message, w *call, progress func(Reply)) (Reply, error) {
-	if err := c.publish(ctx, cmd, m); err != nil {
+func (c *Client) exchange(ctx context.Context, cmd *Command, copies []amq.Message, w *call, progress func(Reply)) (Reply, error) {
+	if err := c.publish(ctx, cmd, copies[0]); err != nil {
 		return Reply{}, err
 	}
 	pause := time.Second
 	again := time.NewTimer(pause)
 	defer again.Stop()
 	heard := false
-	for {
+	for n := 1; ; {
 		select {
 		case r := <-w.replies:
 			heard = true
@@ -175,15 +218,29 @@ func (c *Client) exchange(ctx context.Context, cmd *Command, m amq.Message, w *c
 			if heard || pause > 16*time.Second || !time.Now().Before(cmd.ExpiresAt) {
 				continue
 			}
+			m := copies[n%len(copies)]
+			n++
 			if err := c.publish(ctx, cmd, m); err != nil {
 				c.o.Log.Warn("could not repeat a command", "command_id", cmd.ID, "err", err)
 			}
 			pause *= 2
 			again.Reset(pause)
 		case <-ctx.Done():
-			return Reply{CommandID: cmd.ID, Kind: Final, Outcome: Pending}, nil
+			return Reply{CommandID: cmd.ID, Kind: Final, Outcome: Pending, Error: c.rejection(w, heard)}, nil
 		}
 	}
+}
+
+// rejection is why a manager let no copy of a command in, as far as anybody
+// said so. It is not verified, for who says it shares no key with us: it
+// explains a silence and is no outcome.
+func (c *Client) rejection(w *call, heard bool) *swf.Error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if heard {
+		return nil
+	}
+	return w.rejected
 }
 
 // publish waits for a link only as long as the command may still begin.
@@ -231,11 +288,18 @@ func (c *Client) receive(_ context.Context, d *amq.Delivery) {
 		if r.Intent != "" && r.Intent != w.intent {
 			continue
 		}
-		if !w.key.IsZero() {
-			if err := w.key.Verify(DomainReply, d.Headers[SignatureHeader], d.Body); err != nil {
+		if r.Kind == Rejected {
+			w.rejected = rejected(w.username)
+			continue
+		}
+		if !w.ring.IsZero() {
+			if err := w.ring.Verify(DomainReply, d.Headers[SignatureHeader], d.Body); err != nil {
 				c.o.Log.Warn("dropped a forged reply", "command_id", r.CommandID, "err", err)
 				continue
 			}
+		}
+		if r.Pong != nil {
+			c.known[w.username] = r.Pong.KeyIDs
 		}
 		select {
 		case w.replies <- r:
@@ -249,6 +313,12 @@ func (c *Client) receive(_ context.Context, d *amq.Delivery) {
 			}
 		}
 	}
+}
+
+// rejected is in our words: those of the notice are nobody's for certain.
+func rejected(username string) *swf.Error {
+	return swf.E(swf.CodeBadSignature, fmt.Sprintf("the agent manager of %s does not know the control key that is used here, and does nothing", username),
+		"on that user's host: testbed key export; here, with what it prints: testbed key enroll "+username)
 }
 
 func (c *Client) enter(id string, w *call) {

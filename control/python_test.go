@@ -50,7 +50,7 @@ func newPythonBench(t *testing.T) *pythonBench {
 	}
 	b := &pythonBench{conn: connect("manager"), got: make(chan map[string]any, 64), keys: map[string]Key{}}
 	b.client = NewClient(ClientOptions{Bus: connect("mcp"), Source: "mcp", Queue: swf.LegacyControlQueue,
-		Key: func(user string) Key { return b.keys[user] }})
+		Keys: func(user string) Ring { return b.keys[user].Ring() }})
 	t.Cleanup(b.client.Close)
 	hear := func(ctx context.Context, d *amq.Delivery) {
 		var m map[string]any

@@ -2,10 +2,9 @@ package control
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +15,11 @@ import (
 // pythonReplyPrefix begins the queues on which Python managers answer. It is
 // none of the protocol's own: an unsigned peer must not be made to write there.
 const pythonReplyPrefix = "/queue/swf-replies."
+
+// pythonReplyQueue is such a queue, under the login that alone may read it.
+func pythonReplyQueue(login string) string {
+	return pythonReplyPrefix + strings.TrimPrefix(swf.ReplyQueue(login, randomHex()), swf.ReplyPrefix)
+}
 
 // Of the private reply queues.
 const (
@@ -36,6 +40,7 @@ type line struct {
 
 // lines are the reply queues of a Client. The zero value is ready.
 type lines struct {
+	login  string // at the broker
 	mu     sync.Mutex
 	closed bool
 	spare  []*line
@@ -54,9 +59,7 @@ func (l *lines) take(bus Bus) *line {
 		return w
 	}
 	l.mu.Unlock()
-	b := make([]byte, 16)
-	_, _ = rand.Read(b)
-	w := &line{queue: pythonReplyPrefix + hex.EncodeToString(b), replies: make(chan []byte, 16)}
+	w := &line{queue: pythonReplyQueue(l.login), replies: make(chan []byte, 16)}
 	w.sub = bus.Subscribe(w.queue, amq.SubscribeOptions{AutoAck: true, Prefetch: 4}, func(_ context.Context, d *amq.Delivery) {
 		select {
 		case w.replies <- d.Body:
@@ -109,16 +112,16 @@ func (l *lines) close() {
 // answered; everything else is published once, and the Reply is Pending at
 // once: what came of it is for the caller to infer.
 func (c *Client) askPython(ctx context.Context, cmd *Command) (Reply, error) {
-	key := c.o.Key(cmd.Username)
+	ring := c.o.Keys(cmd.Username)
 	cmd.ReplyTo = ""
 	if !cmd.Verb.Effect() {
 		if cmd.Of != nil {
 			return Refusal(cmd.ID, swf.E(swf.CodeUnsupported, fmt.Sprintf("the agent manager of %s is a Python one, which tells nothing but supervisord's status", cmd.Username),
 				"look on that user's host")), nil
 		}
-		return c.lookPython(ctx, cmd, key)
+		return c.lookPython(ctx, cmd, ring.Newest())
 	}
-	m, err := pythonMessage(cmd, c.o.Queue(cmd.Username), key)
+	m, err := pythonMessage(cmd, c.o.Queue(cmd.Username), ring.Newest())
 	if err != nil {
 		return Refusal(cmd.ID, err), nil
 	}

@@ -16,6 +16,11 @@ const (
 	Accepted Kind = "accepted"
 	Progress Kind = "progress"
 	Final    Kind = "outcome"
+
+	// Rejected tells that a copy of a command did not bear a key of the manager
+	// and was dropped. It is no outcome: another copy may do, and who says it is
+	// not known.
+	Rejected Kind = "rejected"
 )
 
 // Outcome is how a command ended.

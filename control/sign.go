@@ -2,13 +2,9 @@ package control
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/epic-swf/testbed/swf"
@@ -28,28 +24,6 @@ const (
 	DomainAnnounce Domain = "announce"
 )
 
-// Key is one user's control key. The zero Key signs nothing.
-type Key struct {
-	ID     string
-	Secret []byte
-}
-
-// NewKey makes a random key of 256 bits.
-func NewKey() Key {
-	b := make([]byte, 36)
-	_, _ = rand.Read(b)
-	return Key{ID: hex.EncodeToString(b[:4]), Secret: b[4:]}
-}
-
-// IsZero reports whether there is no key.
-func (k Key) IsZero() bool { return len(k.Secret) == 0 }
-
-// String tells the id alone.
-func (k Key) String() string { return "key " + k.ID }
-
-// GoString tells the id alone.
-func (k Key) GoString() string { return k.String() }
-
 func (k Key) mac(d Domain, body []byte) []byte {
 	h := hmac.New(sha256.New, k.Secret)
 	h.Write([]byte(d))
@@ -66,11 +40,18 @@ func (k Key) Sign(d Domain, body []byte) string {
 // Verify returns a bad_signature Error unless the header's value is this key's
 // signature of the exact body.
 func (k Key) Verify(d Domain, header string, body []byte) error {
+	return k.Ring().Verify(d, header, body)
+}
+
+// Verify returns a bad_signature Error unless the header's value is the
+// signature of the exact body by a key that lives.
+func (r Ring) Verify(d Domain, header string, body []byte) error {
 	id, sum, ok := strings.Cut(header, ";")
 	if !ok || header == "" {
 		return badSignature("the message is not signed")
 	}
-	if k.IsZero() || id != k.ID {
+	k := r.Key(id)
+	if k.IsZero() {
 		return badSignature(fmt.Sprintf("the message is signed with another key (%q)", clip(id, 16)))
 	}
 	got, err := base64.StdEncoding.DecodeString(sum)
@@ -80,44 +61,17 @@ func (k Key) Verify(d Domain, header string, body []byte) error {
 	return nil
 }
 
+// SignedBy is the id of the key that a signature names, "" where there is none.
+// Only what was verified is really of that key.
+func SignedBy(header string) string {
+	id, _, ok := strings.Cut(header, ";")
+	if !ok {
+		return ""
+	}
+	return id
+}
+
 func badSignature(message string) error {
 	return swf.E(swf.CodeBadSignature, message,
-		"give the sender and the manager the same control key (testbed init makes it), then send again")
-}
-
-// WriteKey stores a key in a new file of mode 0600. It refuses to overwrite.
-func WriteKey(path string, k Key) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	if _, err := fmt.Fprintf(f, "%s %s\n", k.ID, hex.EncodeToString(k.Secret)); err != nil {
-		f.Close()
-		return err
-	}
-	return f.Close()
-}
-
-// ReadKey reads what WriteKey wrote. A file that others may read is refused.
-func ReadKey(path string) (Key, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return Key{}, err
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return Key{}, swf.E(swf.CodeEnvironment, fmt.Sprintf("the control key %s can be read by others", path), "chmod 600 "+path)
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return Key{}, err
-	}
-	id, hexSecret, _ := strings.Cut(strings.TrimSpace(string(b)), " ")
-	secret, err := hex.DecodeString(hexSecret)
-	if err != nil || id == "" || len(secret) < 16 {
-		return Key{}, swf.E(swf.CodeEnvironment, fmt.Sprintf("%s holds no control key", path), "move it away and run testbed init again")
-	}
-	return Key{ID: id, Secret: secret}, nil
+		"give the sender a key that the manager holds: testbed key export on the user's host, testbed key enroll where the sender runs; then send again")
 }

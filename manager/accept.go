@@ -5,13 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/epic-swf/testbed/amq"
 	"github.com/epic-swf/testbed/control"
 	"github.com/epic-swf/testbed/swf"
 )
@@ -26,7 +23,7 @@ const (
 // submission is a command that passed the door, with whoever wants to hear.
 type submission struct {
 	cmd     control.Command
-	replyTo string              // a queue under our prefix, or ""
+	replyTo replyTo
 	local   func(control.Reply) // a caller on this host, or nil
 	ack     func()              // takes the message from the broker, once; or nil
 }
@@ -37,55 +34,6 @@ func (s submission) settle() {
 	if s.ack != nil {
 		s.ack()
 	}
-}
-
-// receive is the handler of the control queue. It never executes anything
-// (design, rule 3): a message that is not a command of this user, signed with
-// this user's key, is dropped without a trace in the journal, so that a forger
-// cannot burn an id.
-func (m *Manager) receive(_ context.Context, d *amq.Delivery) {
-	ack := sync.OnceFunc(func() {
-		if err := d.Ack(); err != nil {
-			m.log.Warn("acknowledge failed, the broker will deliver again", "err", err)
-		}
-	})
-	defer ack()
-	cmd, err := m.door(d)
-	if err != nil {
-		m.dropped.Add(1)
-		m.log.Warn("dropped a message on the control queue", "audit", true, "reason", swf.AsError(err).Message, "bytes", len(d.Body))
-		return
-	}
-	s := submission{cmd: cmd, ack: ack}
-	if strings.HasPrefix(cmd.ReplyTo, swf.ReplyPrefix) {
-		s.replyTo = cmd.ReplyTo
-	}
-	m.submit(s)
-	if ack(); cmd.Verb.Effect() {
-		m.at(AtAcked)
-	}
-}
-
-// door checks the signature and the names.
-func (m *Manager) door(d *amq.Delivery) (control.Command, error) {
-	if !m.o.Key.IsZero() {
-		err := m.o.Key.Verify(control.DomainCommand, d.Headers[control.SignatureHeader], d.Body)
-		unsigned := d.Headers[control.SignatureHeader] == ""
-		if err != nil && (!unsigned || !m.o.AcceptUnsigned) {
-			return control.Command{}, err
-		}
-	}
-	cmd, err := control.DecodeCommand(d.Body)
-	if err != nil {
-		return cmd, err
-	}
-	if err := cmd.Check(); err != nil {
-		return cmd, err
-	}
-	if cmd.Username != m.o.Username {
-		return cmd, swf.E(swf.CodeForbidden, "the command is for another user", "send it to that user's control queue")
-	}
-	return cmd, nil
 }
 
 // submit takes a command with an effect through the journal and answers a look
@@ -130,8 +78,8 @@ func (m *Manager) accept(s submission) {
 	}
 	m.at(AtReceived)
 	rec := &record{Command: s.cmd, Intent: s.cmd.Intent(), Phase: phaseAccepted, AcceptedAt: time.Now()}
-	if s.replyTo != "" {
-		rec.ReplyTos = []string{s.replyTo}
+	if s.replyTo.Queue != "" {
+		rec.ReplyTos = []replyTo{s.replyTo}
 	}
 	if s.cmd.Verb == control.StopTestbed { // an accepted stop has begun, and knows what it is to stop
 		rec.Phase, rec.Target = phaseBegun, m.stopTarget()
@@ -197,7 +145,7 @@ func (m *Manager) repeat(known *record, s submission) {
 	}
 	m.listen(s)
 	joined, err := m.journal.Modify(s.cmd.ID, func(r *record) error {
-		if s.replyTo != "" && !slices.Contains(r.ReplyTos, s.replyTo) && len(r.ReplyTos) < maxReplyTos {
+		if s.replyTo.Queue != "" && !slices.Contains(r.ReplyTos, s.replyTo) && len(r.ReplyTos) < maxReplyTos {
 			r.ReplyTos = append(r.ReplyTos, s.replyTo)
 		}
 		return nil

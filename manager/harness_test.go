@@ -121,7 +121,7 @@ func newBench(t *testing.T) *bench {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = conn.Run(ctx) })
-	b.client = control.NewClient(control.ClientOptions{Bus: conn, Key: func(string) control.Key { return b.key }, Source: "test"})
+	b.client = control.NewClient(control.ClientOptions{Bus: conn, Keys: func(string) control.Ring { return b.key.Ring() }, Source: "test"})
 	t.Cleanup(func() { b.client.Close(); cancel(); wg.Wait() })
 	t.Cleanup(b.sweep)
 	return b
@@ -234,7 +234,7 @@ type running struct {
 }
 
 func (b *bench) new(ready func()) *Manager {
-	return New(Options{Username: "ann", Paths: b.paths, Testbed: b.testbed(), Broker: b.broker, Monitor: b.monitor, Key: b.key, LegacyQueue: b.legacy, Ready: ready})
+	return New(Options{Username: "ann", Paths: b.paths, Testbed: b.testbed(), Broker: b.broker, Monitor: b.monitor, Keys: b.key.Ring, LegacyQueue: b.legacy, Ready: ready})
 }
 
 // manager starts a manager and waits until it takes commands.

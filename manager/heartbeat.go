@@ -110,6 +110,11 @@ func (m *Manager) heartbeat(ctx context.Context) swf.Heartbeat {
 	}
 	connected := mq == "connected"
 	h.MQConnected = &connected
+	if n := m.unknownKeys.Load(); n > 0 {
+		h.Description += fmt.Sprintf(" (%d without a control key of ours: testbed key enroll)", n)
+		h.Metadata["unknown_keys"] = n
+	}
+	h.Metadata["signed"] = !m.o.Keys().IsZero() && !m.o.AcceptUnsigned && !m.o.LegacyQueue
 	if namespace != "" {
 		h.Namespace = &namespace
 	}

@@ -36,7 +36,7 @@ type record struct {
 	Command    control.Command `json:"command"`
 	Intent     string          `json:"intent"` // "" in the tombstone of an id that never arrived
 	Phase      phase           `json:"phase"`
-	ReplyTos   []string        `json:"reply_tos,omitempty"`
+	ReplyTos   []replyTo       `json:"reply_to_keys,omitempty"`
 	Target     string          `json:"target,omitempty"` // stop: the start id that it found
 	Outcome    *control.Reply  `json:"outcome,omitempty"`
 	AcceptedAt time.Time       `json:"accepted_at"`

@@ -55,6 +55,8 @@ func (l *legacy) receive(_ context.Context, d *amq.Delivery) {
 	}
 	cmd, err := l.command(d.Body)
 	switch {
+	case !l.m.o.LegacyQueue && !l.m.o.Keys().IsZero():
+		l.drop(d, "a control key was made since this manager started: unsigned commands want legacy_control_queue = true in manager.toml")
 	case err != nil:
 		l.drop(d, swf.AsError(err).Message)
 	case !fresh || d.Redelivered:

@@ -56,9 +56,7 @@ func (m *Manager) pong(supervisor string) *control.Pong {
 		Version: m.o.Version, Now: time.Now(), State: swf.TestbedUnknown, Namespace: namespace, Config: config,
 		Dir: m.o.Testbed.Dir(), Supervisor: supervisor,
 	}
-	if !m.o.Key.IsZero() {
-		p.KeyIDs = []string{m.o.Key.ID}
-	}
+	p.KeyIDs = m.o.Keys().IDs()
 	if j := m.exec.Holder(); j != nil {
 		since := j.since
 		p.BusyWith, p.BusyID, p.BusySince = j.verb, j.id, &since

@@ -33,12 +33,12 @@ type Options struct {
 	Paths          config.Paths
 	Testbed        *Testbed
 	Broker         amq.Options
-	Monitor        Monitor       // nil: none is configured
-	Key            control.Key   // zero: commands are taken unsigned, and said so
-	AcceptUnsigned bool          // take unsigned commands although there is a key
-	LegacyQueue    bool          // take the unsigned commands of Python senders from their queue
-	Heartbeat      time.Duration // between two; default 10 s
-	KeepOutcomes   time.Duration // how long answers are kept; default 7 days
+	Monitor        Monitor             // nil: none is configured
+	Keys           func() control.Ring // asked for each message; nil or none: commands are taken unsigned, and said so
+	AcceptUnsigned bool                // take unsigned commands although there is a key
+	LegacyQueue    bool                // take the unsigned commands of Python senders from their queue; without keys it does anyway
+	Heartbeat      time.Duration       // between two; default 10 s
+	KeepOutcomes   time.Duration       // how long answers are kept; default 7 days
 	Version        string
 	Beat           <-chan struct{} // each receive sends a heartbeat now; may be nil
 	Ready          func()          // called once, when the control queue is subscribed; may be nil
@@ -80,11 +80,14 @@ type Manager struct {
 	leave   context.CancelCauseFunc
 	side    side
 
-	seq        atomic.Int64
-	probed     atomic.Int64 // unix nanoseconds of the last self-probe that came back
-	dropped    atomic.Int64
-	lostBefore atomic.Int64
-	monitorUp  atomic.Bool
+	seq     atomic.Int64
+	probed  atomic.Int64 // unix nanoseconds of the last self-probe that came back
+	dropped atomic.Int64
+
+	unknownKeys atomic.Int64 // messages whose signature was none of ours
+	noticed     atomic.Int64 // unix nanoseconds of the last notice to their senders
+	lostBefore  atomic.Int64
+	monitorUp   atomic.Bool
 }
 
 // How long leaving may take, per part.
@@ -114,6 +117,9 @@ func New(o Options) *Manager {
 	}
 	if m.o.KeepOutcomes == 0 {
 		m.o.KeepOutcomes = keepOutcomes
+	}
+	if m.o.Keys == nil {
+		m.o.Keys = control.Key{}.Ring
 	}
 	m.bound, m.fresh, m.joining = m.jobBound, probeFresh, make(chan struct{}, 1)
 	m.monitorUp.Store(true)
@@ -151,7 +157,7 @@ func (m *Manager) Run(ctx context.Context) (err error) {
 	if err := m.journal.Sealed(); err != nil {
 		m.log.Error("the journal is sealed: only ping and status are answered", "err", err)
 	}
-	if m.o.Key.IsZero() {
+	if m.o.Keys().IsZero() {
 		m.log.Warn("NO CONTROL KEY: commands are taken from anybody who reaches the broker; testbed init makes a key")
 	}
 	ln, err := listenLocal(socket)
@@ -172,10 +178,9 @@ func (m *Manager) work(ctx context.Context, serveLocal func(context.Context)) er
 	busCtx, endBus := context.WithCancel(context.WithoutCancel(ctx))
 	m.lookCtx, m.busCtx = lookCtx, busCtx
 	m.bus = amq.New(m.o.Broker)
-	key := func(string) control.Key { return m.o.Key }
-	m.self = control.NewClient(control.ClientOptions{Bus: m.bus, Key: key, Source: "agent-manager", Log: m.log})
+	m.self = control.NewClient(control.ClientOptions{Bus: m.bus, Keys: func(string) control.Ring { return m.o.Keys() }, Login: m.o.Broker.Login, Source: "agent-manager", Log: m.log})
 	m.runner = Runner{m.o.Testbed, control.NewClient(control.ClientOptions{
-		Bus: m.bus, Key: m.o.Testbed.RunnerKey, Queue: swf.WorkflowQueue, Source: "agent-manager", Log: m.log})}
+		Bus: m.bus, Keys: m.o.Testbed.RunnerKey, Login: m.o.Broker.Login, Queue: swf.WorkflowQueue, Source: "agent-manager", Log: m.log})}
 
 	var bus, execs, words sync.WaitGroup
 	m.recover(run) // before a door is open: what comes in later is not an earlier manager's
@@ -242,7 +247,7 @@ func (m *Manager) join(ctx context.Context) ([]*amq.Subscription, error) {
 	case <-ctx.Done():
 		return subs, context.Cause(ctx)
 	}
-	if m.o.LegacyQueue {
+	if m.o.LegacyQueue || m.o.Keys().IsZero() {
 		m.log.Warn("taking unsigned commands of Python senders", "queue", swf.LegacyControlQueue(m.o.Username))
 		subs = append(subs, (&legacy{m: m}).subscribe())
 	}

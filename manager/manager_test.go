@@ -193,12 +193,12 @@ func TestForgeriesLeaveNoTrace(t *testing.T) {
 func TestSecondManagerIsRefused(t *testing.T) {
 	b := newBench(t)
 	b.manager()
-	err := New(Options{Username: "ann", Paths: b.paths, Testbed: b.testbed(), Broker: b.broker, Key: b.key}).Run(context.Background())
+	err := New(Options{Username: "ann", Paths: b.paths, Testbed: b.testbed(), Broker: b.broker, Keys: b.key.Ring}).Run(context.Background())
 	if !swf.IsCode(err, swf.CodeManagerRunning) {
 		t.Errorf("same host: %v", err)
 	}
 	far := newBench(t) // another host: another folder, the same broker and user
-	err = New(Options{Username: "ann", Paths: far.paths, Testbed: far.testbed(), Broker: b.broker, Key: b.key}).Run(context.Background())
+	err = New(Options{Username: "ann", Paths: far.paths, Testbed: far.testbed(), Broker: b.broker, Keys: b.key.Ring}).Run(context.Background())
 	if !swf.IsCode(err, swf.CodeManagerRunning) {
 		t.Errorf("another host: %v", err)
 	}

@@ -16,10 +16,17 @@ const (
 	replyQueue = 1024
 )
 
+// replyTo is where a copy of a command wants to be answered, under the key that
+// it was signed with: who sent it may have no other.
+type replyTo struct {
+	Queue string `json:"queue"`            // of swf.IsReplyQueue; "" wants no answer
+	KeyID string `json:"key_id,omitempty"` // "" is the newest
+}
+
 // outbound is a reply on its way to the broker.
 type outbound struct {
-	destination string
-	reply       control.Reply
+	to    replyTo
+	reply control.Reply
 }
 
 // listeners are callers on this host that wait for the replies of a command.
@@ -66,12 +73,12 @@ func (m *Manager) tell(rec *record, r control.Reply) {
 
 // send hands a reply to the sending goroutine. Nothing waits for the broker:
 // a reply that finds the queue full is dropped, the journal still has it.
-func (m *Manager) send(destination string, r control.Reply) {
-	if destination == "" {
+func (m *Manager) send(to replyTo, r control.Reply) {
+	if to.Queue == "" {
 		return
 	}
 	select {
-	case m.outbox <- outbound{destination, r}:
+	case m.outbox <- outbound{to, r}:
 	default:
 		m.log.Warn("dropped a reply, too many wait for the broker", "command_id", r.CommandID)
 	}
@@ -108,12 +115,18 @@ func (m *Manager) publishReply(o outbound) {
 		"persistent":     "false",
 		"expires":        fmt.Sprint(time.Now().Add(replyTTL).UnixMilli()),
 	}
-	if !m.o.Key.IsZero() {
-		h[control.SignatureHeader] = m.o.Key.Sign(control.DomainReply, body)
+	if ring := m.o.Keys(); !ring.IsZero() {
+		k := ring.Key(o.to.KeyID)
+		if k.IsZero() { // it died on the way
+			k = ring.Newest()
+		}
+		if !k.IsZero() {
+			h[control.SignatureHeader] = k.Sign(control.DomainReply, body)
+		}
 	}
 	ctx, cancel := context.WithTimeout(m.busCtx, replyPatch)
 	defer cancel()
-	if err := m.bus.Publish(ctx, amq.Message{Destination: o.destination, Headers: h, Body: body}); err != nil {
+	if err := m.bus.Publish(ctx, amq.Message{Destination: o.to.Queue, Headers: h, Body: body}); err != nil {
 		m.log.Warn("reply not sent, the caller can still ask for it", "command_id", o.reply.CommandID, "err", err)
 	}
 }

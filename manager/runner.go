@@ -31,13 +31,13 @@ type Runner struct {
 
 // RunnerKey is the key that the present start made for its runner. Without one
 // nothing is sent unsigned: a random key gets no answer, which is the truth.
-func (t *Testbed) RunnerKey(string) control.Key {
-	k, err := control.ReadKey(t.o.Paths.RunnerKey())
+func (t *Testbed) RunnerKey(string) control.Ring {
+	r, err := control.ReadRing(t.o.Paths.RunnerKey())
 	if err != nil {
 		t.o.Log.Warn("no runner key", "err", err)
-		return control.NewKey()
+		return control.NewKey().Ring()
 	}
-	return k
+	return r
 }
 
 // Runs are the claims of this testbed's workflow commands.

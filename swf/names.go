@@ -74,6 +74,26 @@ const (
 	ReplyPrefix         = "/queue/testbed.replies."
 )
 
+var (
+	loginRE      = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	replyQueueRE = regexp.MustCompile(`^/queue/testbed\.replies\.([A-Za-z0-9_-]{1,64}\.)?[0-9a-f]{32}$`)
+)
+
+// ReplyQueue is the queue on which one process hears replies: secret, 128
+// random bits in hex, names it, and login, which the broker's permissions go
+// by, stands before it. A login that cannot be part of a queue's name, and the
+// empty one, is left out.
+func ReplyQueue(login, secret string) string {
+	if loginRE.MatchString(login) {
+		secret = login + "." + secret
+	}
+	return ReplyPrefix + secret
+}
+
+// IsReplyQueue reports whether a reply may be sent there: to nothing but one
+// queue of the form that ReplyQueue gives.
+func IsReplyQueue(destination string) bool { return replyQueueRE.MatchString(destination) }
+
 // ControlQueue is the queue on which a user's manager takes commands.
 func ControlQueue(username string) string { return "/queue/testbed." + username + ".control" }
 

@@ -101,7 +101,7 @@ func onBroker(t *testing.T, o Options) (*Set, *tinyManager) {
 	key := control.NewKey()
 	m := &tinyManager{conn: connect("manager"), key: key, done: map[string]control.Reply{}}
 	sub := m.conn.Subscribe(swf.ControlQueue("ann"), amq.SubscribeOptions{}, m.handle)
-	client := control.NewClient(control.ClientOptions{Bus: connect("mcp"), Key: func(string) control.Key { return key }, Source: "mcp"})
+	client := control.NewClient(control.ClientOptions{Bus: connect("mcp"), Keys: func(string) control.Ring { return key.Ring() }, Source: "mcp"})
 	t.Cleanup(client.Close)
 	select {
 	case <-sub.Ready():

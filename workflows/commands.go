@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/epic-swf/testbed/amq"
@@ -179,7 +178,7 @@ func (r *Runner) remember(a control.Reply) control.Reply {
 
 // reply signs and sends an answer, if it is wanted on a queue for replies.
 func (r *Runner) reply(ctx context.Context, cmd control.Command, a control.Reply) {
-	if !strings.HasPrefix(cmd.ReplyTo, swf.ReplyPrefix) || amq.CheckDestination(cmd.ReplyTo) != nil {
+	if !swf.IsReplyQueue(cmd.ReplyTo) {
 		return
 	}
 	body, err := a.Encode()

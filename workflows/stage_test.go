@@ -137,7 +137,7 @@ func (s *stage) startMonitor(dir string) {
 }
 
 func (s *stage) clientWith(k control.Key) *control.Client {
-	c := control.NewClient(control.ClientOptions{Bus: s.bus, Key: func(string) control.Key { return k }, Queue: swf.WorkflowQueue, Source: "test"})
+	c := control.NewClient(control.ClientOptions{Bus: s.bus, Keys: func(string) control.Ring { return k.Ring() }, Queue: swf.WorkflowQueue, Source: "test"})
 	s.t.Cleanup(c.Close)
 	return c
 }

@@ -158,7 +158,7 @@ func (s *site) serveMCP(o siteOptions) {
 	if o.http.PerSecond == 0 {
 		o.http.PerSecond = -1
 	}
-	client := control.NewClient(control.ClientOptions{Bus: spying{s.connect(), s.sent}, Key: s.keyOf, Source: "mcp", Log: s.log.logger()})
+	client := control.NewClient(control.ClientOptions{Bus: spying{s.connect(), s.sent}, Keys: s.keyOf, Source: "mcp", Log: s.log.logger()})
 	set := tools.New(tools.Options{Commander: client, Monitor: s.monitorClient(), Log: s.log.logger(), Limits: o.limits})
 	var err error
 	s.server, err = mcpserver.New(mcpserver.Options{Tools: set.Tools(), Resources: set.Resources(), Prompts: set.Prompts(),
@@ -185,11 +185,11 @@ func (s *site) lookup(token string) (swf.Principal, bool) {
 	return swf.Principal{}, false
 }
 
-func (s *site) keyOf(name string) control.Key {
+func (s *site) keyOf(name string) control.Ring {
 	if u := s.users[name]; u != nil {
-		return u.key
+		return u.key.Ring()
 	}
-	return control.Key{}
+	return control.Ring{}
 }
 
 // tokenOf is the bearer token of a user.

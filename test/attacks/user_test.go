@@ -35,7 +35,7 @@ func (s *site) startManager(name string) *user {
 	u := s.users[name]
 	u.makeFolder()
 	ready, failed := make(chan struct{}), make(chan error, 1)
-	m := manager.New(manager.Options{Username: name, Paths: u.paths, Testbed: u.testbed(), Broker: s.brokerOptions(), Key: u.key,
+	m := manager.New(manager.Options{Username: name, Paths: u.paths, Testbed: u.testbed(), Broker: s.brokerOptions(), Keys: u.key.Ring,
 		Monitor: s.monitorClient(), Ready: func() { close(ready) }, Log: s.log.logger().With("manager", name)})
 	s.wait.Go(func() { failed <- m.Run(s.ctx) })
 	s.t.Cleanup(u.sweep)

@@ -183,13 +183,13 @@ func (b *bench) startClient() {
 	b.bus = amq.New(b.brokerOptions())
 	bus := run("", b.bus.Run)
 	b.t.Cleanup(bus.stop)
-	b.client = control.NewClient(control.ClientOptions{Bus: b.bus, Key: func(string) control.Key { return b.key }, Source: "e2e"})
+	b.client = control.NewClient(control.ClientOptions{Bus: b.bus, Keys: func(string) control.Ring { return b.key.Ring() }, Source: "e2e"})
 	b.history = monitor.New(monitor.Options{URL: "http://" + b.monitorAddr})
 }
 
 func (b *bench) startManager() {
 	b.t.Helper()
-	b.manager = startManager(manager.Options{Username: b.user, Paths: b.paths, Testbed: b.testbed(), Broker: b.brokerOptions(), Monitor: b.history, Key: b.key})
+	b.manager = startManager(manager.Options{Username: b.user, Paths: b.paths, Testbed: b.testbed(), Broker: b.brokerOptions(), Monitor: b.history, Keys: b.key.Ring})
 	select {
 	case <-b.manager.done:
 		b.t.Fatal("the manager ended: ", b.manager.err)

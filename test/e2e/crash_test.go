@@ -251,7 +251,7 @@ func TestOneManager(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, map[string]string{"workflow-runner": sleeper})
 	b.start("plain")
-	second := startManager(manager.Options{Username: b.user, Paths: b.paths, Testbed: b.testbed(), Broker: b.brokerOptions(), Key: b.key})
+	second := startManager(manager.Options{Username: b.user, Paths: b.paths, Testbed: b.testbed(), Broker: b.brokerOptions(), Keys: b.key.Ring})
 	second.stop()
 	if !swf.IsCode(second.err, swf.CodeManagerRunning) {
 		t.Errorf("it ended with %v", second.err)

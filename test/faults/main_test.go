@@ -100,12 +100,12 @@ func (r role) serve(ctx context.Context) error {
 }
 
 func (r role) manage(ctx context.Context) error {
-	key, err := control.ReadKey(r.Paths.ControlKey())
+	keys, err := control.ReadRing(r.Paths.ControlKey())
 	if err != nil {
 		return err
 	}
 	return manager.New(manager.Options{
-		Username: r.User, Paths: r.Paths, Testbed: testbed(r.User, r.Paths), Broker: brisk(r.Link, r.User), Key: key,
+		Username: r.User, Paths: r.Paths, Testbed: testbed(r.User, r.Paths), Broker: brisk(r.Link, r.User), Keys: func() control.Ring { return keys },
 		Monitor: monitor.New(monitor.Options{URL: r.Monitor, Timeout: time.Second}),
 		Ready:   func() { fmt.Println("ready") },
 		Log:     slog.New(slog.NewTextHandler(os.Stderr, nil)),
