@@ -54,6 +54,7 @@ type Command struct {
 	ExpiresAt  time.Time       `json:"expires_at,omitzero"`
 	ReplyTo    string          `json:"reply_to,omitempty"`
 	Source     string          `json:"source,omitempty"`
+	CallID     string          `json:"call_id,omitempty"`   // of the call that sent it, for the audit trails
 	Timestamp  string          `json:"timestamp,omitempty"` // what Python senders put
 	Of         *Of             `json:"of,omitempty"`        // status only
 }
@@ -124,6 +125,11 @@ func (c *Command) Check() error {
 	}
 	if c.Verb.Effect() || c.ID != "" {
 		if err := swf.CheckName(swf.KindCommandID, c.ID); err != nil {
+			return err
+		}
+	}
+	if c.CallID != "" {
+		if err := swf.CheckName(swf.KindCommandID, c.CallID); err != nil {
 			return err
 		}
 	}

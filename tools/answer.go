@@ -119,4 +119,5 @@ func writePrograms(b *strings.Builder, list []swf.Program) {
 type facts struct {
 	target, outcome, commandID string
 	err                        *swf.Error
+	confirm                    *Confirmation
 }

@@ -94,17 +94,16 @@ func (s *Set) execution(ctx context.Context, p swf.Principal, id string) (*swf.E
 	switch {
 	case err != nil:
 		return nil, monitorError(err)
-	case e == nil:
-	case p.MayActOn(e.ExecutedBy):
+	case e != nil && p.MayActOn(e.ExecutedBy):
 		return e, nil
-	default:
-		c, refused := s.scope(ctx, p)
-		if refused != nil {
-			return nil, refused
-		}
-		if c.sees(e.ExecutedBy, deref(e.Namespace)) {
-			return e, nil
-		}
+	}
+	// One that is not there takes as long as one that may not be seen.
+	c, refused := s.scope(ctx, p)
+	if refused != nil {
+		return nil, refused
+	}
+	if e != nil && c.sees(e.ExecutedBy, deref(e.Namespace)) {
+		return e, nil
 	}
 	return nil, swf.E(swf.CodeUnknownExecution, fmt.Sprintf("there is no execution %s of yours or in your namespaces", id),
 		"list_workflow_executions lists those that you may see")

@@ -195,8 +195,12 @@ func article(typ string) string {
 
 func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
-// quote shows what a caller sent so that every character of it is seen.
+// quote shows what a caller sent so that every character of it is seen, unless
+// it looks like a secret in the wrong place: answers end in transcripts.
 func quote(s string) string {
+	if looksSecret(s) {
+		return "<redacted>"
+	}
 	if len(s) > 80 {
 		s = s[:80] + "..."
 	}

@@ -75,17 +75,17 @@ func (s *Set) Resources() []Resource {
 // resource wraps a look with the checks that are the same for all.
 func resource[O any, A answer[O]](s *Set, name string, look func(context.Context, swf.Principal, string) O) func(context.Context, swf.Principal, string) (any, *swf.Error) {
 	return func(ctx context.Context, p swf.Principal, value string) (any, *swf.Error) {
-		began := s.o.Now()
+		c := s.begin(ctx, p, name, Looks)
 		var out O
-		if err := s.admit(p, name, nil, nil, reflect.Value{}); err != nil {
+		if err := s.admit(c, nil, nil, reflect.Value{}); err != nil {
 			A(&out).refuse(err)
 		} else {
 			defer s.limiter.leave(p.Name)
-			out = look(ctx, p, value)
+			out = look(c.context(ctx), p, value)
 		}
 		a := A(&out)
 		f := a.facts()
-		s.audit(p, name, f, s.o.Now().Sub(began))
+		s.audit(c, f)
 		if a.Failed() {
 			return nil, f.err
 		}

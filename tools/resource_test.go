@@ -84,7 +84,7 @@ func TestReadsAreLimitedAndAudited(t *testing.T) {
 	if limited != 10 {
 		t.Errorf("%d of 30 reads at once were refused, want 10", limited)
 	}
-	if l := log.String(); strings.Count(l, "\n") != 30 || strings.Count(l, "level=WARN") != 20 || !strings.Contains(l, `tool="config resource" principal=ann username=bob`) {
+	if l := log.String(); strings.Count(l, "\n") != 30 || strings.Count(l, "level=WARN") != 20 || !strings.Contains(l, `tool="config resource" principal=ann username=bob`) || !strings.Contains(l, "call_id=") {
 		t.Errorf("audit: %s", l)
 	}
 	if c := s.Complete(t.Context(), ann, swf.KindUsername, "", ""); len(c.Values) != 0 {

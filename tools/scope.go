@@ -64,13 +64,3 @@ func (c *scope) sees(owner, namespace string) bool {
 func (c *scope) seesAgent(instance string) bool {
 	return c.sees(ownerOf(instance), c.namespace[instance])
 }
-
-// only decides authority for the argument username of a list: "" is all that
-// the principal may see.
-func only(p swf.Principal, username string) *swf.Error {
-	_, err := target(p, username)
-	if err != nil && err.Code == swf.CodeForbidden {
-		err.Hint = "leave username out to see your own and what is in your namespaces; other users' take the operator role"
-	}
-	return err
-}

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/epic-swf/testbed/audit"
 	"github.com/epic-swf/testbed/control"
 	"github.com/epic-swf/testbed/monitor"
 	"github.com/epic-swf/testbed/swf"
@@ -35,7 +36,8 @@ type Options struct {
 	Commander Commander
 	Monitor   Monitor                        // nil: every answer says that there is none
 	Configs   func(username string) []string // names of configurations, to complete; nil: none
-	Log       *slog.Logger                   // one audit record for each call
+	Log       *slog.Logger                   // one line for each call
+	Audit     *audit.Trail                   // one record for each call; nil: none
 	Now       func() time.Time               // default time.Now
 	Queue     func(username string) string   // default swf.ControlQueue; shown, not used
 
@@ -75,6 +77,7 @@ func New(o Options) *Set {
 	o.PingWait = orDefault(o.PingWait, 2*time.Second)
 	o.ViewWait = orDefault(o.ViewWait, 5*time.Second)
 	o.Lease = orDefault(o.Lease, 30*time.Second)
+	o.Commander = traced{o.Commander}
 	s := &Set{o: o, limiter: newLimiter(o.Limits, o.Now)}
 	s.tools = append(s.controls(), s.views()...)
 	return s
@@ -159,6 +162,16 @@ type Result struct {
 	Value  any    // a struct that Tool.Output describes
 	Text   string // the same for people, complete without Value
 	Failed bool   // the caller must know that it did not work
+
+	// Confirm is not nil when the call failed only because a person has to
+	// agree: a transport that can ask one does, and calls again.
+	Confirm *Confirmation
+}
+
+// Confirmation is what to ask a person.
+type Confirmation struct {
+	Question string // complete, says what would be lost
+	Argument string // the boolean argument that says that the person agreed
 }
 
 // Tools returns the tools in the order in which one uses them.
@@ -179,69 +192,40 @@ func declare[I, O any, A answer[O]](s *Set, name, title string, effect Effect, d
 	method func(context.Context, swf.Principal, I, func(string)) O) Tool {
 	list := params(reflect.TypeFor[I]())
 	call := func(ctx context.Context, p swf.Principal, args any, progress func(string)) Result {
-		began := s.o.Now()
+		c := s.begin(ctx, p, name, effect)
+		given, _ := args.(map[string]any)
+		c.arguments = redacted(list, given)
 		var in I
 		var out O
-		if err := s.admit(p, name, list, args, reflect.ValueOf(&in).Elem()); err != nil {
+		if err := s.admit(c, list, args, reflect.ValueOf(&in).Elem()); err != nil {
 			A(&out).refuse(err)
 		} else {
 			defer s.limiter.leave(p.Name)
-			out = method(ctx, p, in, progress)
+			out = method(c.context(ctx), p, in, progress)
 		}
 		a := A(&out)
-		s.audit(p, name, a.facts(), s.o.Now().Sub(began))
-		return Result{Value: &out, Text: a.Text(), Failed: a.Failed()}
+		f := a.facts()
+		s.audit(c, f)
+		return Result{Value: &out, Text: a.Text(), Failed: a.Failed(), Confirm: f.confirm}
 	}
 	return Tool{Name: name, Title: title, Description: doc, Effect: effect,
 		Input: inputSchema(list), Output: outputSchema(reflect.TypeFor[O]()), Call: call}
 }
 
-// admit checks who calls, the arguments, then the limits, and fills in. After
-// nil the caller must leave the limiter.
-func (s *Set) admit(p swf.Principal, tool string, list []param, args any, in reflect.Value) *swf.Error {
-	if swf.CheckName(swf.KindUsername, p.Name) != nil {
-		return swf.E(swf.CodeUnauthenticated, "it is not known who is asking", "call with a bearer token, or over stdio as a user of this system")
+// admit decides whether a call goes on: who calls, what it may, the arguments,
+// then the limits; it fills in. After nil the caller must leave the limiter.
+func (s *Set) admit(c *request, list []param, args any, in reflect.Value) *swf.Error {
+	if err := mayCall(c.principal, c.tool, c.effect); err != nil {
+		return err
 	}
 	given, ok := args.(map[string]any)
 	if !ok && args != nil {
-		return swf.E(swf.CodeInvalidArgument, fmt.Sprintf("the arguments of %s are not a JSON object", tool), "send an object, {} if there are none")
+		return swf.E(swf.CodeInvalidArgument, fmt.Sprintf("the arguments of %s are not a JSON object", c.tool), "send an object, {} if there are none")
 	}
-	if err := decode(tool, list, given, in); err != nil {
+	if err := decode(c.tool, list, given, in); err != nil {
 		return err
 	}
-	return s.limiter.enter(p.Name)
-}
-
-func (s *Set) audit(p swf.Principal, tool string, f facts, took time.Duration) {
-	level := slog.LevelInfo
-	attrs := []any{"audit", true, "tool", tool, "principal", clean(p.Name, 64), "username", f.target,
-		"outcome", f.outcome, "command_id", f.commandID, "took", took.Round(time.Millisecond)}
-	if f.err != nil {
-		attrs = append(attrs, "code", f.err.Code)
-		if f.err.Code == swf.CodeForbidden {
-			level = slog.LevelWarn
-		}
-		if cause := f.err.Unwrap(); cause != nil {
-			attrs = append(attrs, "cause", cause)
-		}
-	}
-	s.o.Log.Log(context.Background(), level, "tool call", attrs...)
-}
-
-// target decides authority: whose testbed the call is about, if the principal
-// may act on it. The answer does not depend on whether that user exists.
-func target(p swf.Principal, username string) (string, *swf.Error) {
-	if username == "" {
-		return p.Name, nil
-	}
-	if err := swf.CheckName(swf.KindUsername, username); err != nil {
-		return p.Name, swf.AsError(err)
-	}
-	if !p.MayActOn(username) {
-		return username, swf.E(swf.CodeForbidden, fmt.Sprintf("%s may not act on the testbed of %s", p.Name, username),
-			"leave username out to act on your own testbed; acting on another user's takes the operator role")
-	}
-	return username, nil
+	return s.limiter.enter(c.principal.Name)
 }
 
 type noMonitor struct{}

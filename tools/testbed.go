@@ -123,7 +123,10 @@ func (s *Set) stop(ctx context.Context, o order) (Answer, []swf.Program) {
 func (s *Set) wouldLose(ctx context.Context, p swf.Principal, user string) ([]string, *swf.Error) {
 	var ids []string
 	for _, e := range s.liveExecutions(ctx, p, user) {
-		ids = append(ids, clean(e.ExecutionID, 128))
+		if swf.CheckName(swf.KindExecution, e.ExecutionID) != nil {
+			e.ExecutionID = quote(e.ExecutionID) // it goes into a question to a person
+		}
+		ids = append(ids, e.ExecutionID)
 	}
 	switch {
 	case len(ids) > 0:
@@ -152,6 +155,18 @@ func (s *Set) liveExecutions(ctx context.Context, p swf.Principal, user string) 
 	}
 	return list[:min(len(list), maxList)]
 }
+
+// facts adds the question that a person can answer in place of the model.
+func (o *StopOut) facts() facts {
+	f := o.Answer.facts()
+	if f.err != nil && f.err.Code == swf.CodeConfirmationNeeded {
+		f.confirm = &Confirmation{Argument: "confirm", Question: fmt.Sprintf("Stop the testbed of %s? %s.", o.Username, sentence(f.err.Message))}
+	}
+	return f
+}
+
+// sentence begins with a capital letter.
+func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 // Text says the same for people.
 func (o *StopOut) Text() string {
