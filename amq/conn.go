@@ -43,7 +43,7 @@ var errOverrun = errors.New("the broker sent more messages than it may before th
 func New(o Options) *Conn {
 	c := &Conn{o: o.withDefaults(), changed: make(chan struct{})}
 	c.err = c.o.check()
-	c.requests.init()
+	c.requests.init(o.Login)
 	return c
 }
 

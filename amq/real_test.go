@@ -1,6 +1,7 @@
 package amq_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -79,9 +80,12 @@ func testPermissions(t *testing.T, s server) {
 		{"ann", subscribe, "/queue/agent_control.ann", true},
 		{"ann", subscribe, "/topic/testbed.ann.managers", true},
 		{"ann", subscribe, "/topic/epictopic", true},
-		{"ann", subscribe, "/queue/testbed.replies.0123", true},
+		{"ann", subscribe, "/queue/testbed.replies.ann.0123", true},
+		{"ann", subscribe, "/queue/swf-replies.ann.0123", true},
 		{"ann", send, "/queue/testbed.ann.control", true},
-		{"ann", send, "/queue/testbed.replies.0123", true},
+		{"ann", send, "/queue/testbed.replies.ann.0123", true},
+		{"ann", send, "/queue/testbed.replies.mcp.0123", true},
+		{"ann", send, "/queue/testbed.replies.bob.0123", true},
 		{"ann", send, "/topic/epictopic", true},
 		{"ann", subscribe, "/queue/testbed.bob.control", false},
 		{"ann", send, "/queue/testbed.bob.control", false},
@@ -89,16 +93,20 @@ func testPermissions(t *testing.T, s server) {
 		{"ann", send, "/queue/agent_control.bob", false},
 		{"ann", send, "/topic/testbed.bob.managers", false},
 		{"ann", subscribe, "/queue/testbed.dead", false},
+		{"ann", subscribe, "/queue/testbed.replies.0123", false},
+		{"ann", subscribe, "/queue/testbed.replies.bob.0123", false},
+		{"ann", subscribe, "/queue/testbed.replies.mcp.0123", false},
+		{"ann", subscribe, "/queue/swf-replies.mcp.0123", false},
+		{brokers.MCP, subscribe, "/queue/testbed.replies.ann.0123", false},
 		{"ann", send, "/queue/elsewhere", false},
 		{brokers.MCP, send, "/queue/testbed.ann.control", true},
 		{brokers.MCP, send, "/queue/testbed.bob.control", true},
 		{brokers.MCP, send, "/queue/agent_control.bob", true},
-		{brokers.MCP, subscribe, "/queue/testbed.replies.4567", true},
+		{brokers.MCP, subscribe, "/queue/testbed.replies.mcp.4567", true},
+		{brokers.MCP, subscribe, "/queue/swf-replies.mcp.4567", true},
 		{brokers.MCP, subscribe, "/queue/testbed.ann.control", false},
 	} {
-		raw := dialRaw(t, s.Addr())
-		raw.send("CONNECT\naccept-version:1.2\nhost:x\nlogin:" + tt.login + "\npasscode:" + brokers.Passcode(tt.login) + "\n\n")
-		raw.expect("CONNECTED")
+		raw := login(t, s, tt.login)
 		kind := "ANYCAST"
 		if strings.HasPrefix(tt.destination, "/topic/") {
 			kind = "MULTICAST"
@@ -113,4 +121,54 @@ func testPermissions(t *testing.T, s server) {
 			t.Errorf("%s %s %s: answered %.100q", tt.login, command, tt.destination, answer)
 		}
 	}
+}
+
+// testWiretap: names that a broker may read as more than one queue. Whether it
+// refuses them or takes them, before or after the queues are there, no user
+// hears or takes what is for another: the owner gets every message.
+func testWiretap(t *testing.T, s server) {
+	for _, first := range []string{"the spy", "the owner"} {
+		t.Run(first+" comes first", func(t *testing.T) {
+			spy := func() {
+				for _, pattern := range []string{"testbed.>", "testbed.#", ">", "#", "*.*.*", "testbed.*.control", "testbed.replies.*.0123", "testbed.replies.>",
+					"testbed.ann.x,testbed.bob.control", "testbed.ann.x,/queue/testbed.bob.control", "testbed.bob.control?consumer.exclusive=true&consumer.priority=100",
+					"testbed.bob.control::testbed.bob.control", "testbed.ann.x::testbed.bob.control"} {
+					raw := login(t, s, "ann")
+					raw.send("SUBSCRIBE\nid:1\nack:auto\nreceipt:r\ndestination:/queue/" + pattern + "\nsubscription-type:ANYCAST\n\n")
+					raw.read() // a refusal, or not: only what is heard counts
+				}
+			}
+			if first == "the spy" {
+				spy()
+			}
+			heard := map[string]*raw{}
+			for owner, queue := range map[string]string{"bob": "/queue/testbed.bob.control", brokers.MCP: "/queue/testbed.replies.mcp.0123"} {
+				heard[queue] = login(t, s, owner)
+				heard[queue].send("SUBSCRIBE\nid:1\nack:auto\nreceipt:s\ndestination:" + queue + "\nsubscription-type:ANYCAST\n\n")
+				heard[queue].expect("RECEIPT")
+			}
+			if first != "the spy" {
+				spy()
+			}
+			sender := login(t, s, brokers.Admin)
+			for queue, owner := range heard {
+				for i := range 20 {
+					sender.send(fmt.Sprintf("SEND\ndestination:%s\ndestination-type:ANYCAST\n\nmessage %d", queue, i))
+				}
+				for i := range 20 {
+					for !strings.HasSuffix(owner.expect("MESSAGE"), fmt.Sprintf("\n\nmessage %d", i)) { // what an earlier row sent
+					}
+				}
+			}
+		})
+	}
+}
+
+// login is a connection of a user of deploy/'s configuration.
+func login(t *testing.T, s server, user string) *raw {
+	t.Helper()
+	raw := dialRaw(t, s.Addr())
+	raw.send("CONNECT\naccept-version:1.2\nhost:x\nlogin:" + user + "\npasscode:" + brokers.Passcode(user) + "\n\n")
+	raw.expect("CONNECTED")
+	return raw
 }

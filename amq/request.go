@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"maps"
+	"regexp"
 	"sync"
 )
 
@@ -18,10 +19,18 @@ type requests struct {
 	waiting map[string]chan Message
 }
 
-func (r *requests) init() {
-	r.queue = "/queue/testbed.replies." + randomHex()
+// init names the queue below the login, as the permissions of a broker can go
+// by it, where that can be part of a name.
+func (r *requests) init(login string) {
+	r.queue = "/queue/testbed.replies."
+	if loginRE.MatchString(login) {
+		r.queue += login + "."
+	}
+	r.queue += randomHex()
 	r.waiting = make(map[string]chan Message)
 }
+
+var loginRE = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // randomHex is 128 random bits.
 func randomHex() string {

@@ -125,7 +125,7 @@ func (h *host) run(f func(context.Context) error) (stop func()) {
 }
 
 func (h *host) clientWith(key control.Key) *control.Client {
-	c := control.NewClient(control.ClientOptions{Bus: h.bus, Keys: func(string) control.Ring { return key.Ring() }, Source: "test"})
+	c := control.NewClient(control.ClientOptions{Bus: h.bus, Keys: func(string) control.Ring { return key.Ring() }, Login: brokers.MCP, Source: "test"})
 	h.t.Cleanup(c.Close)
 	return c
 }

@@ -281,7 +281,7 @@ func (s *site) client(bus func(*amq.Conn) control.Bus) *control.Client {
 	if bus != nil {
 		b = bus(conn)
 	}
-	c := control.NewClient(control.ClientOptions{Bus: b, Keys: s.keyOf, Source: "faults"})
+	c := control.NewClient(control.ClientOptions{Bus: b, Keys: s.keyOf, Login: brokers.MCP, Source: "faults"})
 	s.t.Cleanup(func() { c.Close(); cancel(); wg.Wait() })
 	return c
 }
