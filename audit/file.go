@@ -111,7 +111,13 @@ func (f *File) ready(n int64) error {
 // open refuses a link and what is no file of ours: the trail must not be led
 // elsewhere.
 func (f *File) open() error {
-	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	const flags = os.O_WRONLY | os.O_APPEND | os.O_CREATE | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+	file, err := os.OpenFile(f.path, flags, 0o600)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(filepath.Dir(f.path), 0o700); err == nil {
+			file, err = os.OpenFile(f.path, flags, 0o600)
+		}
+	}
 	if err != nil {
 		return err
 	}

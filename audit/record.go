@@ -14,7 +14,8 @@ type Record struct {
 	From      *Origin        `json:"from,omitempty"`
 	Action    string         `json:"action"` // the tool, or the verb of a command
 	Arguments map[string]any `json:"arguments,omitempty"`
-	Target    string         `json:"target,omitempty"` // whose testbed
+	Consent   string         `json:"consent,omitempty"` // of the person behind the client, where one was asked: given or declined
+	Target    string         `json:"target,omitempty"`  // whose testbed
 	Decision  Decision       `json:"decision"`
 	Code      string         `json:"code,omitempty"`    // of the error, if there is one
 	Reason    string         `json:"reason,omitempty"`  // in words

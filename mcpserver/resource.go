@@ -45,7 +45,7 @@ func (s *Server) read(ctx context.Context, req mcp.ReadResourceRequest) (content
 			continue
 		}
 		p, _ := s.o.Principal(ctx) // nobody is refused by the resource itself
-		v, refused := r.Read(ctx, p, value)
+		v, refused := r.Read(withClient(ctx), p, value)
 		if refused != nil {
 			return nil, told(refused)
 		}

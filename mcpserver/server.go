@@ -2,6 +2,7 @@ package mcpserver
 
 import (
 	"context"
+	"crypto/rand"
 	_ "embed"
 	"fmt"
 	"log/slog"
@@ -43,6 +44,10 @@ type Options struct {
 	Version string // default swf.Version
 	Log     *slog.Logger
 
+	// StateKey signs what a client brings back with a person's answer.
+	// Replicas behind one balancer share it; empty makes a random one.
+	StateKey []byte
+
 	// Principal says who is asking; default web.PrincipalFrom, which all
 	// transports here fill.
 	Principal func(ctx context.Context) (swf.Principal, bool)
@@ -70,6 +75,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if len(o.StateKey) == 0 {
+		o.StateKey = []byte(rand.Text())
 	}
 	if o.Principal == nil {
 		o.Principal = web.PrincipalFrom
@@ -121,8 +129,11 @@ func (s *Server) handler(t tools.Tool) server.ToolHandlerFunc {
 		defer release()
 		p, _ := s.o.Principal(ctx) // nobody is refused by the tool itself
 		tell, settle := s.progress(ctx, req)
-		r := t.Call(ctx, p, req.Params.Arguments, tell)
+		r, question := s.call(withClient(ctx), t, p, req, tell)
 		settle()
+		if question != nil {
+			return question, nil
+		}
 		result = mcp.NewToolResultStructured(r.Value, r.Text)
 		result.IsError = r.Failed
 		return result, nil

@@ -15,6 +15,7 @@ import (
 	"github.com/mark3labs/mcp-go/mcp"
 
 	"github.com/epic-swf/testbed/swf"
+	"github.com/epic-swf/testbed/tools"
 	"github.com/epic-swf/testbed/web"
 )
 
@@ -42,7 +43,7 @@ func (s *Server) ServeStdio(ctx context.Context, in io.Reader, out io.Writer, p 
 	defer cancel(nil)
 	c := &pipe{server: s, session: session, cancel: cancel, replies: make(chan []byte, 64), jobs: make(chan []byte, pipeQueue),
 		listens: make(chan struct{}, pipeListens), stop: make(chan struct{}), written: make(chan struct{})}
-	c.ctx = s.mcp.WithContext(ctx, session)
+	c.ctx = tools.WithOrigin(s.mcp.WithContext(ctx, session), tools.Origin{Transport: "stdio"})
 	c.listenCtx, c.endListens = context.WithCancel(c.ctx)
 	defer c.endListens()
 	go c.write(out)
@@ -167,6 +168,7 @@ func (c *pipe) take(raw []byte) {
 	switch {
 	case bad != nil:
 		c.reply(bad.reply(nil))
+	case m.Method == "" && c.session.answered(m.ID, raw):
 	case m.isCall() && slow(m.Method):
 		select {
 		case c.jobs <- raw:
@@ -246,6 +248,8 @@ func (c *pipe) write(out io.Writer) {
 		select {
 		case n := <-c.session.notifications:
 			putNotification(w, n)
+		case b := <-c.session.questions:
+			c.putReply(w, b)
 		case b := <-c.replies:
 			c.putReply(w, b)
 		case <-c.stop:

@@ -41,10 +41,18 @@ type request struct {
 	began     time.Time
 	origin    Origin
 	arguments map[string]any
+	consent   string // of a person who was asked
 }
 
 func (s *Set) begin(ctx context.Context, p swf.Principal, tool string, effect Effect) *request {
-	return &request{id: control.NewID(), principal: p, tool: tool, effect: effect, began: s.o.Now(), origin: OriginFrom(ctx)}
+	r := &request{id: control.NewID(), principal: p, tool: tool, effect: effect, began: s.o.Now(), origin: OriginFrom(ctx)}
+	if c, asked := ctx.Value(consentKey{}).(Consent); asked {
+		r.consent = "declined"
+		if c.Given {
+			r.consent = "given"
+		}
+	}
+	return r
 }
 
 type callKey struct{}
@@ -68,7 +76,7 @@ func (t traced) Ask(ctx context.Context, cmd control.Command, progress func(cont
 func (s *Set) audit(c *request, f facts) {
 	took := s.o.Now().Sub(c.began)
 	r := audit.Record{CallID: c.id, Time: c.began, Who: clean(c.principal.Name, 64), Role: role(c.principal), From: &c.origin, Action: c.tool,
-		Arguments: c.arguments, Target: f.target, Decision: audit.Allowed, Outcome: f.outcome, CommandID: f.commandID,
+		Arguments: c.arguments, Consent: c.consent, Target: f.target, Decision: audit.Allowed, Outcome: f.outcome, CommandID: f.commandID,
 		Millis: float64(took.Microseconds()) / 1000}
 	level := slog.LevelInfo
 	attrs := []any{"call_id", c.id, "tool", c.tool, "principal", r.Who, "username", f.target,

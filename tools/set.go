@@ -168,12 +168,6 @@ type Result struct {
 	Confirm *Confirmation
 }
 
-// Confirmation is what to ask a person.
-type Confirmation struct {
-	Question string // complete, says what would be lost
-	Argument string // the boolean argument that says that the person agreed
-}
-
 // Tools returns the tools in the order in which one uses them.
 func (s *Set) Tools() []Tool { return s.tools }
 

@@ -90,6 +90,8 @@ type StopOut struct {
 	Answer
 	Programs          []swf.Program `json:"programs,omitempty" schema:"brief"`
 	RunningExecutions []string      `json:"running_executions,omitempty" doc:"what a stop would end"`
+
+	confirm *Confirmation // what a person may be asked
 }
 
 // StopUserTestbed stops a testbed and waits for the outcome.
@@ -104,8 +106,17 @@ func (s *Set) StopUserTestbed(ctx context.Context, p swf.Principal, in StopIn, p
 	if !in.Confirm {
 		out.RunningExecutions, err = s.wouldLose(ctx, p, user)
 		if err != nil {
-			out.refuse(err)
-			return out
+			ask := question(user, err)
+			declined, asked := settled(ctx, ask)
+			if !asked {
+				out.confirm = &Confirmation{Question: ask}
+				out.refuse(err)
+				return out
+			}
+			if declined != nil {
+				out.refuse(declined)
+				return out
+			}
 		}
 	}
 	out.Answer, out.Programs = s.stop(ctx, order{principal: p, target: user, verb: control.StopTestbed, key: in.CommandID, progress: progress})
@@ -156,17 +167,11 @@ func (s *Set) liveExecutions(ctx context.Context, p swf.Principal, user string) 
 	return list[:min(len(list), maxList)]
 }
 
-// facts adds the question that a person can answer in place of the model.
 func (o *StopOut) facts() facts {
 	f := o.Answer.facts()
-	if f.err != nil && f.err.Code == swf.CodeConfirmationNeeded {
-		f.confirm = &Confirmation{Argument: "confirm", Question: fmt.Sprintf("Stop the testbed of %s? %s.", o.Username, sentence(f.err.Message))}
-	}
+	f.confirm = o.confirm
 	return f
 }
-
-// sentence begins with a capital letter.
-func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 // Text says the same for people.
 func (o *StopOut) Text() string {
