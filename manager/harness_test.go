@@ -234,7 +234,7 @@ type running struct {
 }
 
 func (b *bench) new(ready func()) *Manager {
-	return New(Options{Username: "ann", Paths: b.paths, Testbed: b.testbed(), Broker: b.broker, Monitor: b.monitor, Keys: b.key.Ring, LegacyQueue: b.legacy, Ready: ready})
+	return New(Options{Username: "ann", Paths: b.paths, Testbed: b.testbed(), Broker: b.broker, Monitor: b.monitor, Keys: b.key.Ring, LegacyQueue: b.legacy, Settle: 50 * time.Millisecond, Ready: ready})
 }
 
 // manager starts a manager and waits until it takes commands.

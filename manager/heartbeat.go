@@ -28,11 +28,24 @@ func (m *Manager) beatSoon() {
 	}
 }
 
-// beat tells the monitor of this manager until ctx ends, then that it exited.
+// beat tells the monitor and other managers of this one until ctx ends, then
+// how it ended.
 func (m *Manager) beat(ctx context.Context) {
+	if m.mayBeat(ctx) {
+		m.keepBeating(ctx)
+		m.tellMonitor(context.WithoutCancel(ctx), m.lastHeartbeat())
+	}
+	<-ctx.Done()
+	if m.left != nil {
+		m.tenure.farewell(m.busCtx, *m.left)
+	}
+}
+
+func (m *Manager) keepBeating(ctx context.Context) {
 	tick := time.NewTicker(m.o.Heartbeat)
 	defer tick.Stop()
 	for {
+		m.tenure.say()
 		m.probe(ctx)
 		m.tellMonitor(ctx, m.heartbeat(ctx))
 		m.reportLost(ctx)
@@ -41,7 +54,6 @@ func (m *Manager) beat(ctx context.Context) {
 		case <-m.soon:
 		case <-m.o.Beat:
 		case <-ctx.Done():
-			m.tellMonitor(context.WithoutCancel(ctx), m.lastHeartbeat())
 			return
 		}
 	}
@@ -108,6 +120,7 @@ func (m *Manager) heartbeat(ctx context.Context) swf.Heartbeat {
 	if n := m.dropped.Load(); n > 0 {
 		h.Description += fmt.Sprintf(". %d messages refused at the door", n)
 	}
+	m.tellConflict(&h)
 	connected := mq == "connected"
 	h.MQConnected = &connected
 	if n := m.unknownKeys.Load(); n > 0 {
@@ -132,6 +145,9 @@ func (m *Manager) lastHeartbeat() swf.Heartbeat {
 	h.Description = fmt.Sprintf("Agent manager for %s. Shut down.", m.o.Username)
 	if namespace, _ := m.o.Testbed.Current(); namespace != "" {
 		h.Namespace = &namespace
+	}
+	if m.left != nil {
+		return m.conflictBeat(h)
 	}
 	return h
 }

@@ -59,6 +59,7 @@ func (l *legacy) receive(_ context.Context, d *amq.Delivery) {
 		l.drop(d, "a control key was made since this manager started: unsigned commands want legacy_control_queue = true in manager.toml")
 	case err != nil:
 		l.drop(d, swf.AsError(err).Message)
+	case (!fresh || d.Redelivered) && !cmd.Verb.Effect(): // whoever looked has gone, and may have been ourselves
 	case !fresh || d.Redelivered:
 		l.drop(d, "it waited in the queue before this manager came, and nobody knows for how long")
 	case cmd.Verb.Effect():

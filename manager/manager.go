@@ -39,9 +39,10 @@ type Options struct {
 	LegacyQueue    bool                // take the unsigned commands of Python senders from their queue; without keys it does anyway
 	Heartbeat      time.Duration       // between two; default 10 s
 	KeepOutcomes   time.Duration       // how long answers are kept; default 7 days
+	Settle         time.Duration       // how long to listen for another manager of the user before a command is taken; default 1 s
 	Version        string
 	Beat           <-chan struct{} // each receive sends a heartbeat now; may be nil
-	Ready          func()          // called once, when the control queue is subscribed; may be nil
+	Ready          func()          // called once, when commands are taken; may be nil
 	Service        Service         // the service manager that watches this process, if any
 	Life           *Lock           // the life lock that the manager before a restart kept; nil: take it
 	Keep           func(*Lock)     // is given the life lock when Run returns ErrRestart; nil: it is unlocked
@@ -59,6 +60,9 @@ type Manager struct {
 	bus     *amq.Conn
 	self    *control.Client // asks this user's own control queue
 	runner  Runner
+	tenure  *tenure
+	newID   func() string // of tenures
+	left    *[]string     // what a manager that gave way left running; nil: it did not
 
 	accepting sync.Mutex // orders acceptance; see accept
 	looks     chan struct{}
@@ -94,7 +98,6 @@ type Manager struct {
 const (
 	leaveTime = 60 * time.Second // an executor that undoes or stops
 	lastWords = 3 * time.Second  // replies and the last heartbeat
-	firstPing = 500 * time.Millisecond
 )
 
 // New makes a Manager. Nothing is opened yet.
@@ -121,6 +124,10 @@ func New(o Options) *Manager {
 	if m.o.Keys == nil {
 		m.o.Keys = control.Key{}.Ring
 	}
+	if m.o.Settle == 0 {
+		m.o.Settle = settleTime
+	}
+	m.newID = control.NewID
 	m.bound, m.fresh, m.joining = m.jobBound, probeFresh, make(chan struct{}, 1)
 	m.monitorUp.Store(true)
 	return m
@@ -131,8 +138,8 @@ func New(o Options) *Manager {
 func LocalSocket(p config.Paths) (string, error) { return p.Socket("manager") }
 
 // Run works until ctx ends (nil), a restart command wants it gone (ErrRestart),
-// or it must not run: manager_running when another manager of the user lives,
-// here or elsewhere. A start under way is undone, a stop is finished; agents
+// or it must not run: manager_running when another manager of the user is in
+// charge, here or, as long as the two can hear each other, elsewhere. A start under way is undone, a stop is finished; agents
 // that run go on running.
 func (m *Manager) Run(ctx context.Context) (err error) {
 	if err := m.o.Paths.Make(); err != nil {
@@ -178,6 +185,7 @@ func (m *Manager) work(ctx context.Context, serveLocal func(context.Context)) er
 	busCtx, endBus := context.WithCancel(context.WithoutCancel(ctx))
 	m.lookCtx, m.busCtx = lookCtx, busCtx
 	m.bus = amq.New(m.o.Broker)
+	m.tenure = m.newTenure()
 	m.self = control.NewClient(control.ClientOptions{Bus: m.bus, Keys: func(string) control.Ring { return m.o.Keys() }, Login: m.o.Broker.Login, Source: "agent-manager", Log: m.log})
 	m.runner = Runner{m.o.Testbed, control.NewClient(control.ClientOptions{
 		Bus: m.bus, Keys: m.o.Testbed.RunnerKey, Login: m.o.Broker.Login, Queue: swf.WorkflowQueue, Source: "agent-manager", Log: m.log})}
@@ -190,6 +198,7 @@ func (m *Manager) work(ctx context.Context, serveLocal func(context.Context)) er
 	words.Go(func() { m.sendReplies(speak) })
 	beating, stopBeating := context.WithCancel(busCtx)
 	words.Go(func() { m.beat(beating) })
+	words.Go(func() { m.tenure.run(beating) })
 	words.Go(func() { m.tellOutcomes(beating) })
 	words.Go(func() { m.watch(beating) })
 	m.side.Go(func() { serveLocal(run) })
@@ -207,8 +216,12 @@ func (m *Manager) work(ctx context.Context, serveLocal func(context.Context)) er
 	for _, s := range subs {
 		s.Close()
 	}
+	m.tenure.resign()
 	giveUp := time.AfterFunc(m.patience, func() { close(m.abandon) })
 	execs.Wait()
+	if why := new(swf.Error); m.tenure.gaveWayTo() != nil && errors.As(err, &why) {
+		err = m.leftBehind(busCtx, why)
+	}
 	endLooks()
 	m.side.Close()
 	giveUp.Stop()
@@ -224,41 +237,6 @@ func (m *Manager) work(ctx context.Context, serveLocal func(context.Context)) er
 		return nil
 	}
 	return err
-}
-
-// join makes sure that no other manager of the user answers and subscribes to
-// the control queue. Without a broker it waits for one; the local door is open
-// meanwhile.
-func (m *Manager) join(ctx context.Context) ([]*amq.Subscription, error) {
-	if err := m.bus.WaitUp(ctx); err != nil {
-		return nil, context.Cause(ctx)
-	}
-	ping, cancel := context.WithTimeout(ctx, firstPing)
-	pong, err := m.self.Ping(ping, m.o.Username)
-	cancel()
-	if err == nil && pong.Instance != m.instance {
-		return nil, swf.E(swf.CodeManagerRunning, fmt.Sprintf("an agent manager of %s runs already, on host %s with pid %d", m.o.Username, pong.Host, pong.PID),
-			"use that one, or stop it there: testbed agent-manager stop")
-	}
-	first := m.bus.Subscribe(swf.ControlQueue(m.o.Username), amq.SubscribeOptions{Prefetch: 1, OnSubscribed: m.beatSoon}, m.receive)
-	subs := []*amq.Subscription{first}
-	select {
-	case <-first.Ready():
-	case <-ctx.Done():
-		return subs, context.Cause(ctx)
-	}
-	if m.o.LegacyQueue || m.o.Keys().IsZero() {
-		m.log.Warn("taking unsigned commands of Python senders", "queue", swf.LegacyControlQueue(m.o.Username))
-		subs = append(subs, (&legacy{m: m}).subscribe())
-	}
-	m.log.Info("taking commands", "queue", swf.ControlQueue(m.o.Username), "instance", m.instance, "testbed", m.o.Testbed.Dir())
-	m.notify("READY=1\nSTATUS=taking commands of " + m.o.Username)
-	m.joined.Store(true)
-	m.joining <- struct{}{}
-	if m.o.Ready != nil {
-		m.o.Ready()
-	}
-	return subs, nil
 }
 
 // housekeeping forgets what is past its retention, every ten minutes, and
