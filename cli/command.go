@@ -46,7 +46,7 @@ func (a *app) logAt(level slog.Level) *slog.Logger {
 func Testbed(ctx context.Context, args []string) int {
 	a := newApp()
 	root := a.root("testbed", "Start, stop and watch your workflow agents")
-	root.AddCommand(a.initCommand(), a.upCommand(), a.demoCommand(), a.runCommand(), a.stopAgentsCommand(), a.statusCommand(), a.configCommand(), a.tokenCommand(), a.monitorCommand(), a.agentManagerCommand("agent-manager"), a.installServiceCommand())
+	root.AddCommand(a.initCommand(), a.upCommand(), a.demoCommand(), a.runCommand(), a.stopAgentsCommand(), a.statusCommand(), a.configCommand(), a.tokenCommand(), a.keyCommand(), a.monitorCommand(), a.agentManagerCommand("agent-manager"), a.installServiceCommand())
 	return a.execute(ctx, root, args)
 }
 
