@@ -103,7 +103,7 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 	if err != nil {
 		return err
 	}
-	lookup, where, err := p.authentication(f.insecure, log)
+	lookup, where, err := p.authentication(s.settings, f.insecure, log)
 	if err != nil {
 		ln.Close()
 		return err
@@ -133,10 +133,11 @@ type mcpParts struct {
 	settings config.ServerSettings
 	client   *control.Client
 	bus      *lazyBus
+	log      *slog.Logger
 }
 
 func (p *place) newMCP(f offerFlags, log *slog.Logger) (*mcpParts, error) {
-	s := &mcpParts{}
+	s := &mcpParts{log: log}
 	var err error
 	if s.settings, err = config.LoadServerSettings(p.paths.ServerSettings()); err != nil {
 		return nil, err
@@ -165,7 +166,7 @@ func (p *place) newMCP(f offerFlags, log *slog.Logger) (*mcpParts, error) {
 	}
 	s.bus = &lazyBus{Conn: amq.New(broker)}
 	s.client = control.NewClient(control.ClientOptions{Bus: s.bus, Keys: p.keyring(s.settings, log), Login: broker.Login, Queue: queue, Source: "mcp", Log: log})
-	o := tools.Options{Commander: s.client, Configs: p.configs, Log: log, Queue: queue}
+	o := tools.Options{Commander: s.client, Configs: p.configs, Log: log, Audit: p.trail("mcp", log), Queue: queue, Limits: tools.Limits{PerSecond: s.settings.Limits.CallsPerSecond, Burst: s.settings.Limits.Burst, AtOnce: s.settings.Limits.Concurrent}}
 	if client != nil {
 		o.Monitor = client
 	}
@@ -194,10 +195,17 @@ func (s *mcpParts) close() {
 }
 
 func (s *mcpParts) http(lookup func(string) (swf.Principal, bool), username string) *mcpserver.HTTP {
-	return s.server.HTTP(mcpserver.HTTPOptions{
+	limits := s.settings.Limits
+	o := mcpserver.HTTPOptions{
 		Lookup: lookup, Anonymous: swf.Principal{Name: username},
 		Hosts: s.settings.AllowedHosts, Origins: s.settings.AllowedOrigins,
-	})
+		Calls: mcpserver.CallLimits{PerSecond: limits.CallsPerSecond, Burst: limits.Burst, AtOnce: limits.Concurrent},
+	}
+	if a := s.settings.OAuth; a.Issuer != "" && lookup != nil {
+		o.OAuth = web.NewOAuth(web.OAuthOptions{Issuer: a.Issuer, Resource: a.Resource, JWKS: a.JWKS, UsernameClaim: a.UsernameClaim,
+			Algorithms: a.Algorithms, Operators: a.Operators, Log: s.log})
+	}
+	return s.server.HTTP(o)
 }
 
 // keyring gives each user's control keys: this user's own from where init put
@@ -230,7 +238,7 @@ func (p *place) keyring(settings config.ServerSettings, log *slog.Logger) func(s
 }
 
 // authentication gives what knows the bearer tokens, and says where they are.
-func (p *place) authentication(insecure bool, log *slog.Logger) (lookup func(string) (swf.Principal, bool), where string, err error) {
+func (p *place) authentication(settings config.ServerSettings, insecure bool, log *slog.Logger) (lookup func(string) (swf.Principal, bool), where string, err error) {
 	if insecure {
 		return nil, "none: everybody on this host acts as " + p.username, nil
 	}
@@ -243,6 +251,9 @@ func (p *place) authentication(insecure bool, log *slog.Logger) (lookup func(str
 		return nil, "", err
 	}
 	where = "those of " + tokens.Path() + ", see testbed token"
+	if settings.OAuth.Issuer != "" {
+		return tokens.Lookup(config.ForMCP), where + ", and those of " + settings.OAuth.Issuer, nil
+	}
 	if !slices.ContainsFunc(list, func(t config.Token) bool { return t.For == config.ForMCP }) {
 		if _, err := p.ownToken(tokens); err != nil {
 			return nil, "", err

@@ -103,13 +103,16 @@ type site struct {
 	ended chan error
 }
 
-var tokens = map[string]swf.Principal{"ann-token": {Name: "ann"}, "bob-token": {Name: "bob"}}
+var tokens = map[string]swf.Principal{"ann-token": {Name: "ann"}, "bob-token": {Name: "bob"}, "vic-token": {Name: "vic", ReadOnly: true}}
 
 // serve runs the server as a program would.
 func serve(t *testing.T, s *Server, o HTTPOptions) *site {
 	t.Helper()
 	if o.Lookup == nil && o.Anonymous.Name == "" {
 		o.Lookup = func(token string) (swf.Principal, bool) { p, ok := tokens[token]; return p, ok }
+	}
+	if o.Calls == (CallLimits{}) {
+		o.Calls = CallLimits{PerSecond: 1e6, Burst: 1e6, AtOnce: 512}
 	}
 	l, err := web.Listen("127.0.0.1:0")
 	if err != nil {

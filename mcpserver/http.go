@@ -17,9 +17,10 @@ import (
 
 // HTTPOptions say who may connect over HTTP.
 type HTTPOptions struct {
-	// Lookup knows the bearer tokens. Nil asks for none: whoever reaches the
-	// listener is Anonymous then.
+	// Lookup knows the bearer tokens, OAuth those of an authorization server.
+	// Neither asks for none: whoever reaches the listener is Anonymous then.
 	Lookup    func(token string) (swf.Principal, bool)
+	OAuth     *web.OAuth
 	Anonymous swf.Principal
 
 	Hosts   []string // further names of this server, for web.Guard
@@ -29,10 +30,18 @@ type HTTPOptions struct {
 	// empty makes a random one.
 	SessionKey []byte
 
-	PerSecond   float64       // requests of one principal; default 50, negative is no limit
+	PerSecond   float64       // requests of one principal; default 50, negative is no limit, of calls neither
 	Burst       int           // default 100
+	Calls       CallLimits    // of one principal
 	SessionIdle time.Duration // after which a session is forgotten; default 1 h
 	WriteLimit  time.Duration // of one write to a slow reader; default 10 s
+}
+
+// CallLimits bound the calls of tools by one principal. Zero is the default.
+type CallLimits struct {
+	PerSecond float64 // default 10
+	Burst     int     // default 20
+	AtOnce    int     // default 32
 }
 
 // HTTP serves streamable HTTP at /mcp, the deprecated HTTP+SSE at /sse and
@@ -41,9 +50,15 @@ type HTTPOptions struct {
 type HTTP struct {
 	o       HTTPOptions
 	log     *slog.Logger
+	server  *Server
 	handler http.Handler
+	auth    web.Auth
 	ids     *ids
-	streams *streams
+
+	streams *web.Quota
+	posts   *web.Quota
+	active  *web.Quota       // calls
+	calls   *web.RateLimiter // nil: no limit
 
 	streamable *server.StreamableHTTPServer
 	sse        *server.SSEServer
@@ -51,22 +66,36 @@ type HTTP struct {
 	stop       context.CancelFunc
 }
 
+// maxPrincipals bounds what is remembered of principals.
+const maxPrincipals = 4096
+
+func (o *HTTPOptions) defaults() {
+	for value, standard := range map[*int]int{&o.Burst: 100, &o.Calls.Burst: 20, &o.Calls.AtOnce: 32} {
+		if *value == 0 {
+			*value = standard
+		}
+	}
+	for value, standard := range map[*float64]float64{&o.PerSecond: 50, &o.Calls.PerSecond: 10} {
+		if *value == 0 {
+			*value = standard
+		}
+	}
+	for value, standard := range map[*time.Duration]time.Duration{&o.SessionIdle: time.Hour, &o.WriteLimit: writeLimit} {
+		if *value == 0 {
+			*value = standard
+		}
+	}
+}
+
 // HTTP makes the handler. It starts a goroutine that forgets idle sessions and
 // that Close ends.
 func (s *Server) HTTP(o HTTPOptions) *HTTP {
-	if o.PerSecond == 0 {
-		o.PerSecond = 50
+	o.defaults()
+	h := &HTTP{o: o, log: s.log, server: s, ids: newIDs(o.SessionKey), auth: web.Auth{Lookup: o.Lookup, OAuth: o.OAuth},
+		streams: web.NewQuota(streamsPerUser, maxStreams), posts: web.NewQuota(postsPerUser, maxPosts), active: web.NewQuota(o.Calls.AtOnce, maxPosts)}
+	if o.PerSecond > 0 {
+		h.calls = web.NewRateLimiter(o.Calls.PerSecond, o.Calls.Burst, maxPrincipals)
 	}
-	if o.Burst == 0 {
-		o.Burst = 100
-	}
-	if o.SessionIdle == 0 {
-		o.SessionIdle = time.Hour
-	}
-	if o.WriteLimit == 0 {
-		o.WriteLimit = writeLimit
-	}
-	h := &HTTP{o: o, log: s.log, ids: newIDs(o.SessionKey), streams: newStreams()}
 	h.stopping, h.stop = context.WithCancel(context.Background())
 	h.streamable = server.NewStreamableHTTPServer(s.mcp,
 		server.WithSessionIdManagerResolver(h.ids),
@@ -123,12 +152,17 @@ func (h *HTTP) routes() http.Handler {
 	})
 	var inner http.Handler = mux
 	if h.o.PerSecond > 0 {
-		inner = web.NewRateLimiter(h.o.PerSecond, h.o.Burst, 4096).Handler(inner)
+		inner = web.NewRateLimiter(h.o.PerSecond, h.o.Burst, maxPrincipals).Handler(inner)
 	}
 	inner = h.named(inner)
-	inner = web.Bearer(inner, h.o.Lookup)
+	inner = h.auth.Handler(inner)
 	outer := http.NewServeMux()
 	outer.Handle("/health", h.only(http.HandlerFunc(health), http.MethodGet))
+	if h.o.OAuth != nil {
+		for _, path := range h.o.OAuth.MetadataPaths() {
+			outer.Handle(path, h.o.OAuth.Metadata())
+		}
+	}
 	outer.Handle("/", inner)
 	return web.Guard(outer, web.GuardOptions{Hosts: h.o.Hosts, Origins: h.o.Origins})
 }
@@ -140,7 +174,7 @@ func health(w http.ResponseWriter, _ *http.Request) {
 // named gives requests without a token, where none is asked for, a name.
 func (h *HTTP) named(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, ok := web.PrincipalFrom(r.Context()); !ok && h.o.Lookup == nil {
+		if _, ok := web.PrincipalFrom(r.Context()); !ok && !h.auth.Needed() {
 			r = r.WithContext(web.WithPrincipal(r.Context(), h.o.Anonymous))
 		}
 		next.ServeHTTP(w, r)
@@ -160,6 +194,14 @@ func (h *HTTP) only(next http.Handler, methods ...string) http.Handler {
 			if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); m == http.MethodPost && (err != nil || media != "application/json") {
 				web.WriteError(w, http.StatusUnsupportedMediaType, swf.E(swf.CodeInvalidArgument, "the content is not declared as JSON", "send Content-Type: application/json"))
 				return
+			}
+			if m == http.MethodPost {
+				leave, ok := h.posts.Enter(principal(r))
+				if !ok {
+					web.TooMany(w, "requests under way", time.Second)
+					return
+				}
+				defer leave()
 			}
 			limited.ServeHTTP(w, r)
 			return

@@ -157,6 +157,93 @@ func TestTooManyRequests(t *testing.T) {
 	st.session(t, "bob-token")
 }
 
+// TestTooManyCalls: a principal's calls are bounded by their rate and by how
+// many are under way, over every transport of HTTP; other principals' are not.
+func TestTooManyCalls(t *testing.T) {
+	g := newGate()
+	s, _ := newServer(t, g)
+	refused := func(t *testing.T, resp *http.Response) {
+		t.Helper()
+		defer resp.Body.Close()
+		if resp.StatusCode != 429 || resp.Header.Get("Retry-After") == "" {
+			t.Errorf("one too many: %d, Retry-After %q", resp.StatusCode, resp.Header.Get("Retry-After"))
+		}
+	}
+	t.Run("rate", func(t *testing.T) {
+		st := serve(t, s, HTTPOptions{Calls: CallLimits{PerSecond: 0.001, Burst: 3, AtOnce: 8}})
+		session := st.session(t, "ann-token")
+		for i := range 3 {
+			if code, body := st.status(t, req{session: session, body: callTool(i, "count")}); code != 200 {
+				t.Fatalf("call %d: %d %s", i, code, body)
+			}
+		}
+		refused(t, st.do(t, req{session: session, body: callTool(9, "count")}))
+		refused(t, st.do(t, modern(9, "tools/call", "count")))
+		sse := st.do(t, req{method: "GET", path: "/sse"})
+		defer sse.Body.Close()
+		refused(t, st.do(t, req{path: await(t, events(sse.Body), "the endpoint"), body: callTool(9, "count")}))
+		if code, body := st.status(t, modern(9, "tools/list", "")); code != 200 {
+			t.Errorf("what is no call: %d %s", code, body)
+		}
+		bob := modern(9, "tools/call", "count")
+		bob.token = "bob-token"
+		if code, body := st.status(t, bob); code != 200 {
+			t.Errorf("another user: %d %s", code, body)
+		}
+	})
+	t.Run("at once", func(t *testing.T) {
+		st := serve(t, s, HTTPOptions{Calls: CallLimits{PerSecond: 1e6, Burst: 1e6, AtOnce: 2}})
+		done := make(chan int, 2)
+		for range 2 {
+			go func() {
+				code, _ := st.status(t, modern(1, "tools/call", "gate"))
+				done <- code
+			}()
+			await(t, g.entered, "the call begins")
+		}
+		refused(t, st.do(t, modern(2, "tools/call", "count")))
+		close(g.open)
+		for range 2 {
+			if code := await(t, done, "an answer"); code != 200 {
+				t.Errorf("a call under way: %d", code)
+			}
+		}
+		if code, body := st.status(t, modern(3, "tools/call", "count")); code != 200 {
+			t.Errorf("afterwards: %d %s", code, body)
+		}
+	})
+}
+
+// TestWhoOnlyLooks gets a challenge from HTTP itself where more is wanted, so
+// that a client can ask for more rights.
+func TestWhoOnlyLooks(t *testing.T) {
+	s, c := newServer(t, nil)
+	st := serve(t, s, HTTPOptions{})
+	session := st.session(t, "vic-token")
+	sse := st.do(t, req{method: "GET", path: "/sse", token: "vic-token"})
+	defer sse.Body.Close()
+	for name, r := range map[string]req{
+		"http":       {session: session, body: callTool(1, "stop_user_testbed")},
+		"sse":        {path: await(t, events(sse.Body), "the endpoint"), body: callTool(1, "stop_user_testbed")},
+		"2026-07-28": modern(1, "tools/call", "stop_user_testbed"),
+	} {
+		r.token = "vic-token"
+		resp := st.do(t, r)
+		resp.Body.Close()
+		if got := resp.Header.Get("WWW-Authenticate"); resp.StatusCode != 403 || !strings.Contains(got, `error="insufficient_scope"`) || !strings.Contains(got, "testbed:control") {
+			t.Errorf("%s: %d %s", name, resp.StatusCode, got)
+		}
+	}
+	if c.acted.Load() != 0 {
+		t.Error("something was done")
+	}
+	look := modern(2, "tools/call", "check_agent_manager")
+	look.token = "vic-token"
+	if code, body := st.status(t, look); code != 200 {
+		t.Errorf("looking: %d %s", code, body)
+	}
+}
+
 // events reads a stream's data lines.
 func events(r io.Reader) <-chan string {
 	c := make(chan string, 1024)

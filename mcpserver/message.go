@@ -24,7 +24,8 @@ const (
 type message struct {
 	ID     json.RawMessage
 	Method string
-	Modern bool // its _meta names protocol version 2026-07-28 or later
+	Tool   string // that a tools/call calls
+	Modern bool   // its _meta names protocol version 2026-07-28 or later
 }
 
 // isCall reports whether an answer is due.
@@ -75,6 +76,13 @@ func readMessage(raw []byte) (message, *problem) {
 		}
 		_ = json.Unmarshal(v, &params) // of another shape: the library says so
 		m.Modern = mcp.IsModernProtocol(params.Meta.ProtocolVersion())
+	}
+	if m.Method == string(mcp.MethodToolsCall) {
+		var params struct {
+			Name string `json:"name"`
+		}
+		_ = json.Unmarshal(top["params"], &params) // of another shape: the library says so
+		m.Tool = params.Name
 	}
 	return m, nil
 }

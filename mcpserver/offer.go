@@ -56,6 +56,12 @@ func (f *offer) hasTool(name string) bool {
 	return slices.ContainsFunc(f.tools, func(t tools.Tool) bool { return t.Name == name })
 }
 
+// changes reports whether the tool that clients call so changes anything.
+func (f *offer) changes(name string) bool {
+	name, ok := strings.CutPrefix(name, f.o.ToolPrefix)
+	return ok && slices.ContainsFunc(f.tools, func(t tools.Tool) bool { return t.Name == name && t.Effect != tools.Looks })
+}
+
 // words makes a text fit the offer: pieces (lines or sentences, by their
 // separator) that speak of a tool that is not there are left out, and the
 // others' names get the prefix.

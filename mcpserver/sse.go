@@ -22,7 +22,7 @@ func (h *HTTP) serveSSE(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	who := principal(r)
-	leave, ok := h.streams.enter(who)
+	leave, ok := h.streams.Enter(who)
 	if !ok {
 		tooMany(w, "streams")
 		return
@@ -45,7 +45,8 @@ func (h *HTTP) serveSSE(w http.ResponseWriter, r *http.Request) {
 func (h *HTTP) serveMessage(w http.ResponseWriter, r *http.Request) {
 	raw, _ := io.ReadAll(r.Body) // in memory already
 	r.Body = io.NopCloser(bytes.NewReader(raw))
-	if _, bad := readMessage(raw); bad != nil {
+	m, bad := readMessage(raw)
+	if bad != nil {
 		writeProblem(w, http.StatusBadRequest, bad, nil)
 		return
 	}
@@ -53,6 +54,11 @@ func (h *HTTP) serveMessage(w http.ResponseWriter, r *http.Request) {
 		noSession(w)
 		return
 	}
+	taken, ok := h.call(w, r, &m)
+	if !ok {
+		return
+	}
+	defer taken()
 	r.Header.Del(mcp.HeaderProtocolVersion)
 	pw, r, done := patient(w, r, h.o.WriteLimit)
 	defer done()

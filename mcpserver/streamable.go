@@ -6,7 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync"
+	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
@@ -32,11 +32,16 @@ func (h *HTTP) serveMCP(w http.ResponseWriter, r *http.Request) {
 	if !h.admit(w, r, &m, modern) {
 		return
 	}
-	stream := r.Method == http.MethodGet || m.Method == string(mcp.MethodSubscriptionsListen)
-	pw, r, done := patient(w, r, h.o.WriteLimit)
+	done, ok := h.call(w, r, &m)
+	if !ok {
+		return
+	}
 	defer done()
+	stream := r.Method == http.MethodGet || m.Method == string(mcp.MethodSubscriptionsListen)
+	pw, r, end := patient(w, r, h.o.WriteLimit)
+	defer end()
 	if stream {
-		leave, ok := h.streams.enter(principal(r))
+		leave, ok := h.streams.Enter(principal(r))
 		if !ok {
 			tooMany(w, "streams")
 			return
@@ -84,10 +89,35 @@ func (h *HTTP) admit(w http.ResponseWriter, r *http.Request, m *message, modern 
 	return true
 }
 
-func tooMany(w http.ResponseWriter, what string) {
-	w.Header().Set("Retry-After", "60")
-	web.WriteError(w, http.StatusTooManyRequests, swf.E(swf.CodeLimited, "too many "+what+" are open", "close some, or wait until idle ones are forgotten"))
+// call decides whether a call of a tool may be made: whether its principal may
+// change anything at all, and how many it has made. What else it may do is the
+// tools' to decide. done is called at its end.
+func (h *HTTP) call(w http.ResponseWriter, r *http.Request, m *message) (done func(), ok bool) {
+	if m.Method != string(mcp.MethodToolsCall) {
+		return func() {}, true
+	}
+	p, _ := web.PrincipalFrom(r.Context())
+	if p.ReadOnly && h.server.offer.changes(m.Tool) {
+		h.auth.InsufficientScope(w)
+		return nil, false
+	}
+	if h.calls == nil {
+		return func() {}, true
+	}
+	if done, ok = h.active.Enter(p.Name); !ok {
+		web.TooMany(w, "calls under way", time.Second)
+		return nil, false
+	}
+	if ok, wait := h.calls.Allow(p.Name); !ok {
+		done()
+		web.TooMany(w, "calls", wait)
+		return nil, false
+	}
+	return done, true
 }
+
+// tooMany answers to who has too much open; things are forgotten after a while.
+func tooMany(w http.ResponseWriter, what string) { web.TooMany(w, what+" are open", time.Minute) }
 
 // accepts reports whether the client takes that media type. A client that says
 // nothing takes everything.
@@ -107,35 +137,10 @@ func accepts(r *http.Request, media string) bool {
 	return false
 }
 
-// Limits of open streams.
+// Limits of what is open at once.
 const (
 	streamsPerUser = 32
 	maxStreams     = 200 // below the listener's 256 connections, so calls still get through
+	postsPerUser   = 64  // each may hold a body of maxMessage, and listens are among them
+	maxPosts       = 224
 )
-
-// streams counts open streams by principal.
-type streams struct {
-	mu    sync.Mutex
-	of    map[string]int
-	total int
-}
-
-func newStreams() *streams { return &streams{of: make(map[string]int)} }
-
-func (s *streams) enter(principal string) (leave func(), ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.of[principal] >= streamsPerUser || s.total >= maxStreams {
-		return nil, false
-	}
-	s.of[principal]++
-	s.total++
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.total--
-		if s.of[principal]--; s.of[principal] == 0 {
-			delete(s.of, principal)
-		}
-	}, true
-}

@@ -69,11 +69,48 @@ func (l *RateLimiter) Handler(next http.Handler) http.Handler {
 		p, _ := PrincipalFrom(r.Context())
 		ok, wait := l.Allow(p.Name)
 		if !ok {
-			w.Header().Set("Retry-After", fmt.Sprint(max(1, int(math.Ceil(wait.Seconds())))))
-			WriteError(w, http.StatusTooManyRequests, swf.E(swf.CodeLimited,
-				"too many requests", "wait as long as Retry-After says, then try again"))
+			TooMany(w, "requests", wait)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// TooMany answers 429 to who has had too many of something, with Retry-After
+// in whole seconds, at least one.
+func TooMany(w http.ResponseWriter, what string, wait time.Duration) {
+	w.Header().Set("Retry-After", fmt.Sprint(max(1, int(math.Ceil(wait.Seconds())))))
+	WriteError(w, http.StatusTooManyRequests, swf.E(swf.CodeLimited, "too many "+what, "wait as long as Retry-After says, then try again"))
+}
+
+// Quota counts what each key (a principal) has open at once, and all keys
+// together. Safe for concurrent use.
+type Quota struct {
+	each, all int
+
+	mu    sync.Mutex
+	of    map[string]int
+	total int
+}
+
+// NewQuota allows each key that many at once, and all together that many.
+func NewQuota(each, all int) *Quota { return &Quota{each: each, all: all, of: map[string]int{}} }
+
+// Enter takes one, if there is one left; leave gives it back and is called once.
+func (q *Quota) Enter(key string) (leave func(), ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.of[key] >= q.each || q.total >= q.all {
+		return nil, false
+	}
+	q.of[key]++
+	q.total++
+	return func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.total--
+		if q.of[key]--; q.of[key] == 0 {
+			delete(q.of, key)
+		}
+	}, true
 }
