@@ -25,7 +25,7 @@ const envDatabase = "SWF_MONITOR_DATABASE"
 
 // monitorFlags are those of testbed monitor.
 type monitorFlags struct {
-	listen   string
+	listen   listenFlags
 	keep     string
 	insecure bool
 }
@@ -41,7 +41,7 @@ first start makes in the configuration folder. testbed up has a monitor of its o
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.monitor(cmd.Context(), f) },
 	}
-	cmd.Flags().StringVar(&f.listen, "listen", loopbackPort, "address to listen on; port 0 takes a free one")
+	f.listen.add(cmd)
 	cmd.Flags().StringVar(&f.keep, "keep", "", "how long to keep messages, logs and ended executions, for example 30d; default: for ever")
 	cmd.Flags().BoolVar(&f.insecure, "insecure-no-auth", false, "ask for no token: everybody on this host may write")
 	return cmd
@@ -116,7 +116,7 @@ func days(flag, text string) (time.Duration, error) {
 // interface, the stream, and the recorder that listens to the bus.
 type monitorPart struct {
 	store  store.Options
-	listen string
+	listen listenFlags
 	token  swf.Secret
 	broker amq.Options
 	log    *slog.Logger
@@ -135,11 +135,11 @@ func (m monitorPart) start(p *parts) (url string, err error) {
 	p.run("monitor bus", func(ctx context.Context) error { return ignoreCancel(bus.Run(ctx)) })
 	heard := recorder.New(recorder.Options{Bus: bus, Store: s, Heard: hub.Publish, Log: m.log})
 	p.run("recorder", func(ctx context.Context) error { return ignoreCancel(heard.Run(ctx)) })
-	ln, err := web.Listen(m.listen)
+	ln, url, err := m.listen.open(m.token != "", m.log)
 	if err != nil {
 		return "", err
 	}
 	h := web.Guard(api.New(api.Options{Store: s, Token: m.token, Hub: hub, Log: m.log}), web.GuardOptions{})
 	p.run("monitor", (&web.Server{Listener: ln, Handler: h, Log: m.log, BeforeShutdown: hub.Close}).Run)
-	return "http://" + ln.Addr().String(), nil
+	return url, nil
 }

@@ -138,7 +138,7 @@ func (u *up) serve() (*config.Endpoints, error) {
 	u.parts.run("broker", func(ctx context.Context) error { return ignoreCancel(b.Serve(ctx, brokerLn)) })
 	e.Broker = brokerLn.Addr().String()
 	m := monitorPart{
-		store: store.Options{Path: filepath.Join(u.paths.State, "monitor.db"), Log: u.log}, listen: u.f.monitor, token: e.MonitorToken,
+		store: store.Options{Path: filepath.Join(u.paths.State, "monitor.db"), Log: u.log}, listen: listenFlags{addr: u.f.monitor}, token: e.MonitorToken,
 		broker: amq.Options{Addr: e.Broker, Login: e.BrokerLogin, Passcode: e.BrokerPasscode.Reveal(), Log: u.log}, log: u.log,
 	}
 	if e.Monitor, err = m.start(u.parts); err != nil {
