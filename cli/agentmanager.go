@@ -121,6 +121,7 @@ func (p *place) managerOptions(settings config.ManagerSettings, log *slog.Logger
 		Username: p.username, Paths: p.paths, Testbed: p.testbed(log), Broker: broker,
 		Keys: keys, AcceptUnsigned: settings.AcceptUnsigned, LegacyQueue: settings.LegacyControlQueue,
 		Heartbeat: settings.Heartbeat, KeepOutcomes: time.Duration(settings.JournalDays) * 24 * time.Hour, Version: swf.Version, Log: log,
+		Audit: p.trail("manager", log),
 	}
 	if client != nil {
 		o.Monitor = client

@@ -172,8 +172,10 @@ func hostTag() string {
 // The files and folders of a testbed.
 func (p Paths) Journal() string           { return filepath.Join(p.State, "journal.db") }
 func (p Paths) Runs() string              { return filepath.Join(p.State, "runs") }
+func (p Paths) Outbox() string            { return filepath.Join(p.State, "outbox") }
 func (p Paths) Logs() string              { return filepath.Join(p.State, "logs") }
 func (p Paths) RunnerKey() string         { return filepath.Join(p.State, "runner.key") }
+func (p Paths) Audit(part string) string  { return filepath.Join(p.State, "audit-"+part+".jsonl") }
 func (p Paths) ControlKey() string        { return filepath.Join(p.Config, "control.key") }
 func (p Paths) ManagerSettings() string   { return filepath.Join(p.Config, "manager.toml") }
 func (p Paths) ServerSettings() string    { return filepath.Join(p.Config, "server.toml") }

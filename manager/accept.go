@@ -239,6 +239,7 @@ func (m *Manager) refuse(rec *record, s submission, r *control.Reply) {
 	now := time.Now()
 	r.FinishedAt = &now
 	rec.Phase, rec.Outcome, rec.DoneAt = phaseDone, r, now
+	m.audited(rec)
 	if err := m.journal.Put(rec); err != nil {
 		m.log.Error("refusal not written", "command_id", s.cmd.ID, "err", err)
 		s.settle()

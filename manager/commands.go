@@ -93,6 +93,7 @@ func (m *Manager) conclude(id string, r control.Reply) {
 		if err == nil {
 			m.at(AtDone)
 			m.log.Info("outcome", "command", rec.Command.Verb, "command_id", id, "outcome", r.Outcome, "code", codeOf(r.Error), "issued_by", rec.Command.IssuedBy)
+			m.audited(rec)
 			m.exec.Free(id)
 			m.tell(rec, r)
 			return

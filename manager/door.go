@@ -73,6 +73,7 @@ func (m *Manager) turnAway(d *amq.Delivery, why error) {
 	m.dropped.Add(1)
 	e := swf.AsError(why)
 	m.log.Warn("dropped a message on the control queue", "audit", true, "code", e.Code, "reason", e.Message, "bytes", len(d.Body))
+	m.turned("the control queue", string(e.Code), e.Message)
 	if e.Code != swf.CodeBadSignature {
 		return
 	}

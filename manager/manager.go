@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/epic-swf/testbed/amq"
+	"github.com/epic-swf/testbed/audit"
 	"github.com/epic-swf/testbed/config"
 	"github.com/epic-swf/testbed/control"
 	"github.com/epic-swf/testbed/swf"
@@ -46,6 +47,7 @@ type Options struct {
 	Service        Service         // the service manager that watches this process, if any
 	Life           *Lock           // the life lock that the manager before a restart kept; nil: take it
 	Keep           func(*Lock)     // is given the life lock when Run returns ErrRestart; nil: it is unlocked
+	Audit          *audit.Trail    // what was refused and what came of the rest; nil: none
 	Log            *slog.Logger
 }
 
