@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -39,6 +42,9 @@ type Options struct {
 	// Parameters are those of the testbed's own workflow, for runs whose
 	// record the monitor does not give.
 	Parameters Parameters
+	// Outbox is a folder for what the monitor has not heard yet, in files named
+	// after Program. "": it is lost with the process.
+	Outbox string
 }
 
 // Base is what all agents have in common. Its methods may be called from any
@@ -48,12 +54,14 @@ type Base struct {
 	kind     string
 	instance string // new at each start of the process
 	log      *slog.Logger
-	ship     *shipper
 	outbox   *Outbox
+	logs     *Outbox       // of log records, which must not hold up what matters
+	heard    atomic.Bool   // the monitor took the last heartbeat
 	kick     chan struct{} // asks for a heartbeat now
 
 	mu        sync.Mutex
 	name      string
+	named     bool // by the monitor
 	op        string
 	details   map[string]any
 	execution string
@@ -82,10 +90,23 @@ func New(kind string, o Options) (*Base, error) {
 		o: o, kind: kind, instance: uuid.NewString(), kick: make(chan struct{}, 1),
 		op: swf.OpStarting, name: agentName(kind, o.Username, fmt.Sprintf("x%d", os.Getpid())),
 	}
-	b.ship = newShipper(b)
-	b.log = slog.New(tee{o.Log.Handler(), b.ship.handler()})
-	b.outbox = NewOutbox(b.log)
+	b.logs = NewOutbox(b.outboxFile("logs"), o.Log)
+	b.logs.most, b.logs.alive = logsSize, b.heard.Load
+	Handle(b.logs, eventLog, b.postLog)
+	b.log = slog.New(tee{o.Log.Handler(), shipHandler{b: b}})
+	b.outbox = NewOutbox(b.outboxFile("events"), b.log)
+	b.outbox.alive = b.heard.Load
 	return b, nil
+}
+
+// outboxFile is where a kind of what the monitor has not heard waits: for the
+// next process that supervisord starts under our name.
+func (b *Base) outboxFile(kind string) string {
+	name := b.o.Program
+	if b.o.Outbox == "" || name == "" {
+		return ""
+	}
+	return filepath.Join(b.o.Outbox, url.PathEscape(name)+"."+kind)
 }
 
 func agentName(kind, username, id string) string {
@@ -202,13 +223,10 @@ func (b *Base) Run(ctx context.Context, serve func(context.Context) error) error
 	var helpers sync.WaitGroup
 	helpers.Go(func() { b.outbox.Run(life) })
 	helpers.Go(func() { b.pulse(life) })
-	shipped := make(chan struct{})
 	shipping, endShipping := context.WithCancel(context.WithoutCancel(ctx))
 	defer endShipping()
-	go func() {
-		defer close(shipped)
-		b.ship.run(shipping)
-	}()
+	var shipped sync.WaitGroup
+	shipped.Go(func() { b.logs.Run(shipping) })
 
 	err := serve(ctx)
 
@@ -217,13 +235,16 @@ func (b *Base) Run(ctx context.Context, serve func(context.Context) error) error
 	b.mu.Unlock()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	if !b.outbox.Settle(last) {
-		b.log.Warn("ended before the monitor heard everything", "untold", b.outbox.Len())
+		b.log.Warn("ended before the monitor heard everything; the next one of this name tells the rest", "untold", b.outbox.Len())
 	}
 	cancel()
 	end()
 	helpers.Wait()
 	b.lastBeat()
+	last, cancel = context.WithTimeout(context.WithoutCancel(ctx), shipLast)
+	b.logs.Settle(last)
+	cancel()
 	endShipping()
-	<-shipped
+	shipped.Wait()
 	return err
 }

@@ -41,8 +41,9 @@ func NewData(o Options) (*Data, error) {
 	}
 	d := &Data{
 		base: b, active: make(map[string]int), last: make(map[string]int), recent: make(map[string]swf.Message),
-		recs: recorder{monitor: o.Monitor, log: b.Log(), ids: make(map[int64]int64), by: b.Name},
+		recs: recorder{monitor: o.Monitor, ids: make(map[int64]int64), files: make(map[string]stfFile)},
 	}
+	d.recs.handle(b.Outbox())
 	d.desk = newDesk(b, d.handle, swf.MsgRunImminent, swf.MsgStartRun, swf.MsgSTFGen, swf.MsgEndRun)
 	return d, nil
 }
@@ -71,7 +72,7 @@ func (d *Data) handle(ctx context.Context, m swf.Message) {
 		}
 		d.active[run], d.last[run] = 0, 0
 		d.base.Log().Info("run imminent")
-		d.base.Outbox().Add("register run "+run, func(ctx context.Context) error { return d.recs.openRun(ctx, number, m) })
+		d.base.Outbox().Add(eventRun, "register run "+run, runEvent{Number: number, At: swf.At(time.Now()), Conditions: m})
 	case swf.MsgStartRun:
 		d.base.Log().Info("run started")
 		d.tell()
@@ -102,9 +103,8 @@ func (d *Data) file(ctx context.Context, number int64, m swf.Message) {
 		return
 	}
 	d.active[runID(m)]++
-	f := &stfFile{number: number, name: name, message: m, announced: d.base.Name()}
 	out := d.base.Outbox()
-	registered := out.Add("register "+name, func(ctx context.Context) error { return d.recs.register(ctx, f) })
+	registered := out.Add(eventSTF, "register "+name, stfEvent{Number: number, Name: name, Message: m, By: d.base.Name(), At: swf.At(time.Now())})
 	// Whoever hears stf_ready may look the file up, so it waits a little for
 	// the registration, but a silent monitor does not hold the data up.
 	waiting, cancel := context.WithTimeout(ctx, registering)
@@ -117,7 +117,7 @@ func (d *Data) file(ctx context.Context, number int64, m swf.Message) {
 		return
 	}
 	d.done++
-	out.Add("mark "+name+" processed", func(ctx context.Context) error { return d.recs.processed(ctx, f) })
+	out.Add(eventProcessed, "mark "+name+" processed", processedEvent{Name: name, By: d.base.Name(), At: swf.At(time.Now())})
 }
 
 func (d *Data) end(number int64, m swf.Message) {
@@ -131,7 +131,7 @@ func (d *Data) end(number int64, m swf.Message) {
 	} else {
 		d.base.Log().Info("run ended", "files", seen)
 	}
-	d.base.Outbox().Add("end run "+run, func(ctx context.Context) error { return d.recs.closeRun(ctx, number) })
+	d.base.Outbox().Add(eventEndRun, "end run "+run, endRunEvent{Number: number, At: swf.At(time.Now())})
 	d.tell()
 }
 

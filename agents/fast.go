@@ -34,6 +34,7 @@ type Fast struct {
 	runs    map[string]swf.Message // run_imminent of the runs under way
 
 	// What follows belongs to the outbox's goroutine.
+	told    lookups
 	ledgers map[string]*ledger // by run
 	order   []string
 }
@@ -45,6 +46,7 @@ func NewFast(o Options) (*Fast, error) {
 		return nil, err
 	}
 	f := &Fast{base: b, runs: make(map[string]swf.Message), ledgers: make(map[string]*ledger)}
+	f.handleEvents(b.Outbox())
 	f.desk = newDesk(b, f.handle, swf.MsgRunImminent, swf.MsgStartRun, swf.MsgPauseRun, swf.MsgResumeRun, swf.MsgEndRun,
 		swf.MsgTFFileRegistered, swf.MsgWorkerReady)
 	return f, nil
@@ -58,7 +60,7 @@ func (f *Fast) serve(ctx context.Context) error {
 	return f.desk.serve(ctx, f.catchUp,
 		f.base.Listen(swf.TopicWorkflow, f.desk.put),
 		f.base.Listen(swf.TopicWorkers, f.hearWorkers),
-		f.base.Listen(swf.TopicSliceResults, func(_ context.Context, m swf.Message) { f.result(m, func() {}) }),
+		f.base.Listen(swf.TopicSliceResults, func(_ context.Context, m swf.Message) { f.result(m, nil) }),
 		f.base.o.Bus.Subscribe(swf.QueueSliceResults, o, f.take),
 	)
 }
@@ -74,7 +76,7 @@ func (f *Fast) hearWorkers(ctx context.Context, m swf.Message) {
 // catchUp puts the samples of runs under way onto the desk: those of them that
 // were announced while nobody listened are cut now.
 func (f *Fast) catchUp() {
-	f.base.Outbox().Add("find what was missed", func(ctx context.Context) error {
+	f.base.Outbox().Do("find what was missed", func(ctx context.Context) error {
 		runs, err := f.base.openRuns(ctx)
 		if err != nil {
 			return err
@@ -112,7 +114,7 @@ func (f *Fast) handle(ctx context.Context, m swf.Message) {
 	switch m.Type() {
 	case swf.MsgRunImminent:
 		f.runs[run] = m
-		f.outbox("open run "+run, func(context.Context) error { f.ledger(r).whole = true; return nil })
+		f.base.Outbox().Do("open run "+run, func(context.Context) error { f.ledger(r).whole = true; return nil })
 		f.event(r, m, "beam", "not_ready", map[string]any{"target_worker_count": p["target_worker_count"]})
 		f.summon(ctx, m, p)
 	case swf.MsgStartRun:
@@ -132,7 +134,7 @@ func (f *Fast) handle(ctx context.Context, m swf.Message) {
 		f.tell(ctx, swf.TopicWorkers, r, swf.MsgEndRun, m.With(swf.Message{"execution_id": r.execution}), nil)
 		f.base.SetState(swf.OpReady)
 	case swf.MsgTFFileRegistered:
-		f.samples(ctx, r, m, planOf(p))
+		f.samples(ctx, r, m)
 	case swf.MsgWorkerReady:
 		f.again(ctx, run)
 	}
@@ -172,7 +174,7 @@ func (f *Fast) again(ctx context.Context, only string) {
 			f.summon(ctx, imminent, f.base.parameters(ctx, &f.lookups, imminent.ExecutionID()))
 		}
 	}
-	f.outbox("hand out slices again", func(ctx context.Context) error { return f.resend(ctx, only) })
+	f.base.Outbox().Do("hand out slices again", func(ctx context.Context) error { return f.resend(ctx, only) })
 }
 
 // tell sends a message to the workers, in the form and with the headers that
@@ -190,5 +192,3 @@ func (f *Fast) tell(ctx context.Context, destination string, r runAt, kind strin
 	}
 	return err
 }
-
-func (f *Fast) outbox(what string, call func(context.Context) error) { f.base.Outbox().Add(what, call) }

@@ -21,13 +21,19 @@ import (
 // plan), so a copy of a message, or an agent that died and begins anew, makes
 // the same TF files, and the monitor keeps one of each.
 type FastMon struct {
-	base    *Base
-	desk    *desk
-	lookups lookups // of the desk's goroutine
+	base *Base
+	desk *desk
 
 	// What follows belongs to the outbox's goroutine.
+	lookups        lookups
 	files, samples int
+	begun          string // the STF whose samples are being told,
+	told           int    // and how many of them were
 }
+
+// eventSample is an STF of which samples are to be taken. They are chosen when
+// it is told: then the monitor can say what the run's parameters are.
+const eventSample = "sample"
 
 // NewFastMon returns a fastmon agent; Run makes it one.
 func NewFastMon(o Options) (*FastMon, error) {
@@ -36,6 +42,7 @@ func NewFastMon(o Options) (*FastMon, error) {
 		return nil, err
 	}
 	f := &FastMon{base: b}
+	Handle(b.Outbox(), eventSample, f.tellSamples)
 	f.desk = newDesk(b, f.handle, swf.MsgRunImminent, swf.MsgSTFReady, swf.MsgEndRun)
 	return f, nil
 }
@@ -50,7 +57,7 @@ func (f *FastMon) serve(ctx context.Context) error {
 // catchUp puts the STF files of runs under way onto the desk: those of them
 // that were announced while nobody listened are sampled now.
 func (f *FastMon) catchUp() {
-	f.base.Outbox().Add("find what was missed", func(ctx context.Context) error {
+	f.base.Outbox().Do("find what was missed", func(ctx context.Context) error {
 		runs, err := f.base.openRuns(ctx)
 		if err != nil {
 			return err
@@ -84,21 +91,36 @@ func (f *FastMon) sample(ctx context.Context, m swf.Message) {
 		f.base.Log().Warn("ignored stf_ready without a filename")
 		return
 	}
+	f.base.Outbox().Room(ctx, ahead)
+	f.base.Outbox().Add(eventSample, "samples of "+stf, m)
+}
+
+// tellSamples takes the samples of one STF.
+func (f *FastMon) tellSamples(ctx context.Context, m swf.Message, _ bool) error {
+	p, err := f.base.parametersTold(ctx, &f.lookups, m.ExecutionID())
+	if err != nil {
+		return err
+	}
 	held := framesPerSTF
 	if n, ok := m["tf_count"].(float64); ok && n >= 1 && n <= 1e9 {
 		held = int(n)
 	}
-	taken := planOf(f.base.parameters(ctx, &f.lookups, m.ExecutionID())).sample(stf, held)
-	f.base.Outbox().Room(ctx, ahead)
-	for _, s := range taken {
-		f.base.Outbox().Add("register "+s.name, func(ctx context.Context) error { return f.register(ctx, m, s, held) })
+	stf := text(m, "filename")
+	taken := planOf(p).sample(stf, held)
+	if f.begun != stf {
+		f.begun, f.told = stf, 0
 	}
-	f.base.Outbox().Add("count "+stf, func(context.Context) error {
-		f.files++
-		f.samples += len(taken)
-		f.base.Count(map[string]any{"stf_files": f.files, "tf_files": f.samples})
-		return nil
-	})
+	for _, s := range taken[min(f.told, len(taken)):] { // what an earlier attempt told is not announced again
+		if err := f.register(ctx, m, s, held); err != nil {
+			return err
+		}
+		f.told++
+	}
+	f.begun = ""
+	f.files++
+	f.samples += len(taken)
+	f.base.Count(map[string]any{"stf_files": f.files, "tf_files": f.samples})
+	return nil
 }
 
 // register makes one sample known to the monitor, then to the other agents.

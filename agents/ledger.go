@@ -3,8 +3,6 @@ package agents
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"net/http"
 	"time"
 
 	"github.com/epic-swf/testbed/monitor"
@@ -52,7 +50,8 @@ func (f *Fast) ledger(r runAt) *ledger {
 	return l
 }
 
-// load takes into the ledger what the monitor has of one sample.
+// load takes into the ledger what the monitor has of one sample, or of all
+// where sample is "".
 func (f *Fast) load(ctx context.Context, l *ledger, sample string) error {
 	var found []swf.TFSlice
 	for {
@@ -65,15 +64,15 @@ func (f *Fast) load(ctx context.Context, l *ledger, sample string) error {
 		}
 	}
 	for _, s := range found {
-		if s.FastMonFile != sample {
+		if sample != "" && s.FastMonFile != sample || s.RunNumber != l.number {
 			continue
 		}
-		name := sliceName(sample, s.SliceID)
+		name := sliceName(s.FastMonFile, s.SliceID)
 		if l.slices[name] != nil && l.slices[name].id != 0 {
 			continue
 		}
 		e := &entry{
-			frames: frames{name: name, first: s.TFFirst, last: s.TFLast}, sample: sample, number: s.SliceID, id: s.ID, status: s.Status,
+			frames: frames{name: name, first: s.TFFirst, last: s.TFLast}, sample: s.FastMonFile, number: s.SliceID, id: s.ID, status: s.Status,
 		}
 		_ = json.Unmarshal(s.Metadata, &e.metadata)
 		e.stf, _ = e.metadata["stf_filename"].(string)
@@ -81,8 +80,9 @@ func (f *Fast) load(ctx context.Context, l *ledger, sample string) error {
 		if l.execution == "" {
 			l.execution, _ = e.metadata["execution_id"].(string)
 		}
-		l.slices[name], l.samples[sample] = e, true
+		l.slices[name], l.samples[s.FastMonFile] = e, true
 	}
+	l.whole = l.whole || sample == ""
 	return nil
 }
 
@@ -108,50 +108,31 @@ func (l *ledger) counts() map[string]any {
 	}
 }
 
-// count has the counters told, once for all changes until the call is made.
+// count has the counters told, once for all changes until that is done.
 func (f *Fast) count(l *ledger) {
 	if l.told {
 		return
 	}
-	l.told = true
-	f.outbox("counters of run "+l.run, func(ctx context.Context) error {
-		l.told = false
-		counts := l.counts()
-		f.base.Count(map[string]any{"run": l.run, "samples": counts["stf_samples_received"],
-			"slices": counts["slices_created"], "completed": counts["slices_completed"]})
-		return f.patchState(ctx, l.runAt, nil, counts)
-	})
+	t := f.base.Outbox().Add(eventCounters, "counters of run "+l.run, stateEvent{Run: l.run, Number: l.number, Execution: l.execution})
+	l.told = t.err == nil // ours is the goroutine that makes the calls
 }
 
 // state changes the state of a run's processing.
 func (f *Fast) state(r runAt, p Parameters, fields map[string]any) {
 	fields["state_changed_at"] = swf.At(time.Now())
-	f.outbox("state of run "+r.run, func(ctx context.Context) error { return f.patchState(ctx, r, p, fields) })
-}
-
-// patchState changes a run's state, and makes it where the runner could not.
-func (f *Fast) patchState(ctx context.Context, r runAt, p Parameters, fields map[string]any) error {
-	mon := f.base.o.Monitor
-	err := mon.PatchRunState(ctx, r.number, fields)
-	var status *monitor.StatusError
-	if !errors.As(err, &status) || status.Status != http.StatusNotFound {
-		return err
-	}
-	substate := "preparing"
-	metadata, _ := json.Marshal(map[string]any{"execution_id": r.execution})
-	err = mon.CreateRunState(ctx, swf.RunState{
-		RunNumber: r.number, Phase: "initializing", State: "imminent", Substate: &substate,
-		TargetWorkerCount: p.whole("target_worker_count", 0, 0), StateChangedAt: swf.At(time.Now()), Metadata: metadata,
+	f.base.Outbox().Add(eventState, "state of run "+r.run, stateEvent{
+		Run: r.run, Number: r.number, Execution: r.execution, Workers: p.whole("target_worker_count", 0, 0), Fields: fields,
 	})
-	if err != nil && !exists(err) {
-		return err
-	}
-	return mon.PatchRunState(ctx, r.number, fields)
 }
 
 // event posts what happened to a run.
 func (f *Fast) event(r runAt, m swf.Message, state, substate string, data map[string]any) {
-	e := swf.StateEvent{Timestamp: swf.At(time.Now()), RunNumber: r.number, EventType: m.Type(), State: state}
+	f.eventAt(swf.At(time.Now()), false, r, m, state, substate, data)
+}
+
+// eventAt is event for what may have been told before, at that time.
+func (f *Fast) eventAt(at swf.Timestamp, again bool, r runAt, m swf.Message, state, substate string, data map[string]any) {
+	e := swf.StateEvent{Timestamp: at, RunNumber: r.number, EventType: m.Type(), State: state}
 	if substate != "" {
 		e.Substate = &substate
 	}
@@ -160,5 +141,5 @@ func (f *Fast) event(r runAt, m swf.Message, state, substate string, data map[st
 	}
 	data["execution_id"], data["simulation_tick"] = r.execution, m["simulation_tick"]
 	e.EventData, _ = json.Marshal(data)
-	f.outbox("event "+e.EventType, func(ctx context.Context) error { return f.base.o.Monitor.PostStateEvent(ctx, e) })
+	f.base.Outbox().Add(eventHappened, "event "+e.EventType, happening{Event: e, Again: again})
 }

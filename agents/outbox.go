@@ -2,67 +2,139 @@ package agents
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"sync"
 	"time"
-
-	"github.com/epic-swf/testbed/monitor"
-	"github.com/epic-swf/testbed/swf"
 )
 
-// Limits of an outbox.
+// How many calls may wait (design 4c.5), and how many log records, which stand
+// in the program's own log file too.
 const (
-	outboxSize  = 10_000
-	serverTries = 5 // for one call that the monitor answers with a 5xx, or that comes too early
+	outboxSize = 100_000
+	logsSize   = 20_000
 )
 
 // Outbox makes calls to the monitor one after the other on a goroutine of its
 // own, so that nobody who works has to wait for the monitor. A call that finds
 // no monitor is repeated until it does; a call that the monitor refuses is
 // logged and given up. Safe for concurrent use.
+//
+// Events, added with Add, wait in a file and survive the program: the next one
+// that is given the same file makes their calls first, in order. Calls that mean
+// nothing to another process are added with Do. As a program may die between a
+// call and its note of it, what Handle is given must be harmless when repeated.
 type Outbox struct {
 	log   *slog.Logger
-	hurry chan struct{} // cuts a back-off short
+	file  string               // "": nothing survives
+	kinds map[string]eventCall // complete before Run
+	alive func() bool          // whether the monitor takes other calls; nil: it does
+	most  int                  // calls that may wait
+	hurry chan struct{}        // cuts a back-off short
 
 	mu      sync.Mutex
+	disk    *spool // nil: before and after Run, and when there is none
+	unsaved bool   // said that the disk fails
 	items   []*Told
 	changed chan struct{} // closed and replaced whenever the fields below change
 	failing bool          // the last attempt found no monitor
-	dropped int
+	dropped int           // since the monitor last had everything
+	early   time.Time     // since when calls come too early; zero: they do not
 }
+
+// eventCall makes the call of an event. again says that it may have been made
+// before.
+type eventCall func(ctx context.Context, data json.RawMessage, again bool) error
 
 // Told is one call in an Outbox.
 type Told struct {
-	what string
-	call func(context.Context) error
-	done bool
-	err  error
+	what  string
+	call  func(context.Context) error // of Do
+	then  func()                      // of DoThen
+	kind  string                      // of Add, as is:
+	data  json.RawMessage             // unless on disk
+	at    spooled                     // n is 0 unless on disk
+	again bool
+	done  bool
+	err   error
 }
 
-// NewOutbox returns an empty outbox; its calls are made while Run runs.
-func NewOutbox(log *slog.Logger) *Outbox {
-	return &Outbox{log: log, hurry: make(chan struct{}, 1), changed: make(chan struct{})}
+// NewOutbox returns an outbox; its calls are made while Run runs. Events wait in
+// file, which is touched by Run alone; where file is "" they wait in memory.
+func NewOutbox(file string, log *slog.Logger) *Outbox {
+	return &Outbox{
+		log: log, file: file, kinds: make(map[string]eventCall), most: outboxSize, hurry: make(chan struct{}, 1), changed: make(chan struct{}),
+	}
 }
 
-// Add queues a call; what names it in logs. The call must be harmless when
-// repeated. Beyond 10,000 waiting calls it is dropped, counted and logged.
-func (o *Outbox) Add(what string, call func(context.Context) error) *Told {
-	t := &Told{what: what, call: call}
+// Handle says how the events of a kind are told; again means that this one may
+// have been told before, by this process or one before it. It is called before
+// Run, for every kind that is ever added.
+func Handle[T any](o *Outbox, kind string, tell func(ctx context.Context, event T, again bool) error) {
+	o.kinds[kind] = func(ctx context.Context, data json.RawMessage, again bool) error {
+		var event T
+		if err := json.Unmarshal(data, &event); err != nil {
+			return fmt.Errorf("this event cannot be read: %w", err)
+		}
+		return tell(ctx, event, again)
+	}
+}
+
+// Add queues an event, which must survive JSON; what names it in logs. Beyond
+// 100,000 waiting calls it is dropped, counted and logged.
+func (o *Outbox) Add(kind, what string, event any) *Told {
+	data, err := json.Marshal(event)
+	if err != nil {
+		o.log.Error("an event cannot be written", "event", what, "err", err)
+		return &Told{what: what, done: true, err: err}
+	}
+	return o.put(&Told{what: what, kind: kind, data: data})
+}
+
+// Do queues a call that dies with this process. It must be harmless when
+// repeated.
+func (o *Outbox) Do(what string, call func(context.Context) error) *Told {
+	return o.put(&Told{what: what, call: call})
+}
+
+// DoThen is Do with something to be done when the monitor has taken or refused
+// the call: who keeps it until then may let it go. It is not done when the call
+// is dropped or this process ends first.
+func (o *Outbox) DoThen(what string, call func(context.Context) error, then func()) {
+	o.put(&Told{what: what, call: call, then: then})
+}
+
+func (o *Outbox) put(t *Told) *Told {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.items) >= outboxSize {
-		t.done, t.err = true, errors.New("the outbox is full")
+	if len(o.items) >= o.most {
+		t.done, t.err, t.data = true, errors.New("the outbox is full"), nil
 		if o.dropped++; o.dropped == 1 {
-			o.log.Error("too much waits for the monitor; further calls are dropped until it answers", "waiting", len(o.items))
+			o.log.Error("too much waits for the monitor; what comes now is dropped until it answers", "waiting", len(o.items))
 		}
 		return t
 	}
+	o.save(t)
 	o.items = append(o.items, t)
 	o.broadcast()
 	return t
+}
+
+// save puts an event on disk. One that the disk does not take waits in memory.
+func (o *Outbox) save(t *Told) {
+	if o.disk == nil || t.kind == "" {
+		return
+	}
+	at, err := o.disk.add(t.kind, t.what, t.data)
+	switch {
+	case err == nil:
+		t.at, t.data, o.unsaved = at, nil, false
+	case !o.unsaved:
+		o.unsaved = true
+		o.log.Error("what the monitor must hear cannot be kept on disk; it waits in memory", "file", o.file, "err", err)
+	}
 }
 
 // Len returns how many calls wait.
@@ -70,6 +142,14 @@ func (o *Outbox) Len() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return len(o.items)
+}
+
+// waiting tells what a heartbeat should: how much waits for a monitor that does
+// not answer, and how much was dropped.
+func (o *Outbox) waiting() (untold, dropped int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.items), o.dropped
 }
 
 // Wait waits until the call has been made, and reports whether it has. It
@@ -91,13 +171,14 @@ func (o *Outbox) Wait(ctx context.Context, t *Told) bool {
 }
 
 // Room waits while at least that many calls wait already, until ctx ends: who
-// works faster than the monitor takes calls is not to lose any.
+// works faster than the monitor takes calls is to keep its pace. A monitor that
+// does not answer has none.
 func (o *Outbox) Room(ctx context.Context, most int) {
 	for {
 		o.mu.Lock()
-		n, changed := len(o.items), o.changed
+		n, failing, changed := len(o.items), o.failing, o.changed
 		o.mu.Unlock()
-		if n < most {
+		if n < most || failing {
 			return
 		}
 		select {
@@ -129,119 +210,7 @@ func (o *Outbox) Settle(ctx context.Context) bool {
 	return o.Wait(ctx, last)
 }
 
-// Run makes the calls until ctx ends.
-func (o *Outbox) Run(ctx context.Context) {
-	for {
-		t, ok := o.head(ctx)
-		if !ok {
-			return
-		}
-		err := o.make(ctx, t)
-		if ctx.Err() != nil && err != nil {
-			return
-		}
-		o.finish(t, err)
-	}
-}
-
-// head waits for the next call.
-func (o *Outbox) head(ctx context.Context) (*Told, bool) {
-	for {
-		o.mu.Lock()
-		changed := o.changed
-		if len(o.items) > 0 {
-			t := o.items[0]
-			o.mu.Unlock()
-			return t, ctx.Err() == nil
-		}
-		o.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, false
-		}
-	}
-}
-
-// make repeats one call until the monitor has answered it.
-func (o *Outbox) make(ctx context.Context, t *Told) error {
-	for n := 0; ; n++ {
-		once, cancel := context.WithTimeout(ctx, callTimeout)
-		err := t.call(once)
-		cancel()
-		if err == nil || !passing(err, n) || ctx.Err() != nil {
-			return err
-		}
-		o.trouble(t, err)
-		timer := time.NewTimer(backoff(n))
-		select {
-		case <-timer.C:
-		case <-o.hurry:
-		case <-ctx.Done():
-		}
-		timer.Stop()
-	}
-}
-
-// passing reports whether an error is worth another attempt.
-func passing(err error, n int) bool {
-	var status *monitor.StatusError
-	if errors.As(err, &status) && !errors.As(err, new(later)) {
-		again := status.Status >= 500 || status.Status == http.StatusTooManyRequests || status.Status == http.StatusRequestTimeout
-		return again && n < serverTries
-	}
-	if errors.As(err, new(later)) {
-		return n < serverTries
-	}
-	return swf.IsCode(err, swf.CodeMonitorUnavailable) || errors.Is(err, context.DeadlineExceeded)
-}
-
-// trouble notes that an attempt found no monitor, and says so once.
-func (o *Outbox) trouble(t *Told, err error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.failing {
-		o.log.Warn("the monitor does not answer; what it must hear waits", "call", t.what, "err", err)
-	}
-	o.failing = true
-	o.broadcast()
-}
-
-func (o *Outbox) finish(t *Told, err error) {
-	o.mu.Lock()
-	t.done, t.err = true, err
-	o.items[0] = nil
-	o.items = o.items[1:]
-	o.failing = false
-	dropped := 0
-	if len(o.items) == 0 {
-		dropped, o.dropped = o.dropped, 0
-	}
-	o.broadcast()
-	o.mu.Unlock()
-	if err != nil {
-		o.log.Error("the monitor did not take this", "call", t.what, "err", detail(err))
-	}
-	if dropped > 0 {
-		o.log.Error("calls to the monitor were dropped while it did not answer", "dropped", dropped)
-	}
-}
-
 func (o *Outbox) broadcast() {
 	close(o.changed)
 	o.changed = make(chan struct{})
-}
-
-// later is an error that passes when somebody else has done his part.
-type later struct{ error }
-
-func (e later) Unwrap() error { return e.error }
-
-// detail tells what a refusal said, which its Error method may shorten.
-func detail(err error) string {
-	var status *monitor.StatusError
-	if errors.As(err, &status) {
-		return fmt.Sprintf("%d %.300s", status.Status, status.Body)
-	}
-	return err.Error()
 }

@@ -3,6 +3,7 @@ package agents
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -17,6 +18,7 @@ type Parameters map[string]any
 const (
 	lookingUp  = 2 * time.Second // for the monitor's answer
 	lookedUp   = 5 * time.Second // before a monitor that did not answer is asked again
+	appearing  = time.Minute     // for the record of an execution whose runner has much to tell
 	keepParams = 16              // executions remembered
 )
 
@@ -75,6 +77,9 @@ type lookups struct {
 	known map[string]Parameters
 	order []string
 	again time.Time // not before that is a silent monitor asked again
+
+	missing string // an execution that the monitor does not know,
+	since   time.Time
 }
 
 // parameters returns those of an execution: what the monitor has of it, else
@@ -88,15 +93,48 @@ func (b *Base) parameters(ctx context.Context, l *lookups, execution string) Par
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookingUp)
 	defer cancel()
-	x, err := b.o.Monitor.Execution(ctx, execution)
-	var sections map[string]any
-	if err == nil && x != nil {
-		err = json.Unmarshal(x.ParameterValues, &sections)
-	}
-	if err != nil || x == nil || len(sections) == 0 {
+	p, err := b.lookUp(ctx, l, execution)
+	if p == nil {
 		b.log.Warn("the run's parameters are not to be had from the monitor; the testbed's own count", "execution_id", execution, "err", err)
 		l.again = time.Now().Add(lookedUp)
 		return b.o.Parameters
+	}
+	return p
+}
+
+// parametersTold is parameters for the outbox, which has time: those of the
+// testbed do for an execution that nobody makes known, not for one whose record
+// is still on its way.
+func (b *Base) parametersTold(ctx context.Context, l *lookups, execution string) (Parameters, error) {
+	if p, ok := l.known[execution]; ok {
+		return p, nil
+	}
+	if execution == "" {
+		return b.o.Parameters, nil
+	}
+	p, err := b.lookUp(ctx, l, execution)
+	if p != nil || err != nil {
+		return p, err
+	}
+	if l.missing != execution {
+		l.missing, l.since = execution, time.Now()
+	}
+	if time.Since(l.since) < appearing {
+		return nil, later{fmt.Errorf("the monitor does not know execution %s yet", execution)}
+	}
+	return b.o.Parameters, nil
+}
+
+// lookUp asks the monitor; nil without an error is an execution without
+// parameters, or none at all.
+func (b *Base) lookUp(ctx context.Context, l *lookups, execution string) (Parameters, error) {
+	x, err := b.o.Monitor.Execution(ctx, execution)
+	if err != nil || x == nil {
+		return nil, err
+	}
+	var sections map[string]any
+	if json.Unmarshal(x.ParameterValues, &sections) != nil || len(sections) == 0 {
+		return nil, nil
 	}
 	if l.known == nil {
 		l.known = make(map[string]Parameters)
@@ -107,5 +145,5 @@ func (b *Base) parameters(ctx context.Context, l *lookups, execution string) Par
 		delete(l.known, l.order[0])
 		l.order = l.order[1:]
 	}
-	return p
+	return p, nil
 }

@@ -27,6 +27,7 @@ func (b *Base) pulse(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		err := b.beat(ctx)
+		b.heard.Store(err == nil)
 		if err == nil && !registered {
 			err = b.register(ctx)
 			registered = err == nil
@@ -57,7 +58,7 @@ func (b *Base) allocate(ctx context.Context) bool {
 		id, err := within(ctx, b.o.Monitor.NextAgentID)
 		if err == nil {
 			b.mu.Lock()
-			b.name = agentName(b.kind, b.o.Username, strconv.FormatInt(id, 10))
+			b.name, b.named = agentName(b.kind, b.o.Username, strconv.FormatInt(id, 10)), true
 			b.mu.Unlock()
 			return true
 		}
@@ -110,6 +111,7 @@ func (b *Base) lastBeat() {
 // heartbeat describes the present moment. Its seq lets the monitor tell a late
 // heartbeat from a new one.
 func (b *Base) heartbeat() swf.Heartbeat {
+	untold, dropped := b.outbox.waiting()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.seq++
@@ -130,6 +132,9 @@ func (b *Base) heartbeat() swf.Heartbeat {
 		metadata = make(map[string]any, 4)
 	}
 	metadata["instance"], metadata["seq"] = b.instance, b.seq
+	if untold > 0 {
+		metadata["untold"], metadata["untold_dropped"] = untold, dropped
+	}
 	if b.o.StartID != "" {
 		metadata["start_id"] = b.o.StartID
 	}

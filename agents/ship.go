@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/epic-swf/testbed/swf"
@@ -17,107 +16,42 @@ import (
 
 // Limits of the log records on their way to the monitor.
 const (
-	shipQueue   = 1000
-	shipMessage = 4000 // bytes of one message
-	shipLast    = 200 * time.Millisecond
+	shipMessage = 4000                   // bytes of one message
+	shipLast    = 200 * time.Millisecond // at the end, for those that wait
 )
 
 // appName is what every agent calls itself in the monitor's log (contract 1.4).
 const appName = "base_agent"
 
-// shipper posts log records to the monitor on a goroutine of its own. It never
-// blocks whoever logs: records beyond its queue are counted and dropped.
-type shipper struct {
-	b       *Base
-	queue   chan swf.LogEntry
-	dropped atomic.Int64
-}
+// eventLog is the kind of log records in their outbox.
+const eventLog = "log"
 
-func newShipper(b *Base) *shipper {
-	return &shipper{b: b, queue: make(chan swf.LogEntry, shipQueue)}
-}
-
-// run posts until ctx ends, then for a moment longer what is left. An error of
-// the monitor is never logged from here: it would come back here.
-func (s *shipper) run(ctx context.Context) {
-	for {
-		select {
-		case e := <-s.queue:
-			if !s.post(ctx, e) {
-				s.flush(e)
-				return
-			}
-		case <-ctx.Done():
-			s.flush()
-			return
+// postLog posts one record. The contract gives records no name, so one that may
+// be there already is looked for; where that cannot be done it is posted: twice
+// is better than never. Errors must not be logged from here: they would come
+// back here.
+func (b *Base) postLog(ctx context.Context, e swf.LogEntry, again bool) error {
+	if again {
+		if have, err := b.o.Monitor.HasLog(ctx, e); err == nil && have {
+			return nil
 		}
 	}
-}
-
-// post repeats one record until the monitor has taken or refused it. It
-// returns false when ctx ended first.
-func (s *shipper) post(ctx context.Context, e swf.LogEntry) bool {
-	for n := 0; ; n++ {
-		// One on its way when ctx ends may have arrived: it gets a moment, lest
-		// it be posted twice.
-		once, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
-		stop := context.AfterFunc(ctx, func() { time.AfterFunc(shipLast, cancel) })
-		e.InstanceName = s.b.Name() // a record may be older than the name
-		err := s.b.o.Monitor.PostLog(once, e)
-		stop()
-		cancel()
-		if err == nil || ctx.Err() == nil && !passing(err, n) {
-			break
-		}
-		if !pause(ctx, backoff(n)) {
-			return false
-		}
+	if e.InstanceName == "" {
+		e.InstanceName = b.Name() // the record is older than the name
 	}
-	if n := s.dropped.Swap(0); n > 0 {
-		s.add(s.entry(slog.NewRecord(time.Now(), slog.LevelWarn, fmt.Sprintf("%d log records were dropped", n), 0), nil))
-	}
-	return true
-}
-
-// flush posts these records and those in the queue, each once.
-func (s *shipper) flush(first ...swf.LogEntry) {
-	ctx, cancel := context.WithTimeout(context.Background(), shipLast)
-	defer cancel()
-	post := func(e swf.LogEntry) bool {
-		e.InstanceName = s.b.Name()
-		return s.b.o.Monitor.PostLog(ctx, e) == nil
-	}
-	for _, e := range first {
-		if !post(e) {
-			return
-		}
-	}
-	for {
-		select {
-		case e := <-s.queue:
-			if !post(e) {
-				return
-			}
-		default:
-			return
-		}
-	}
-}
-
-func (s *shipper) add(e swf.LogEntry) {
-	select {
-	case s.queue <- e:
-	default:
-		s.dropped.Add(1)
-	}
+	return b.o.Monitor.PostLog(ctx, e)
 }
 
 // entry makes the contract's record; attributes follow the message as
 // key=value, and those that the contract knows also travel by name.
-func (s *shipper) entry(r slog.Record, attrs []slog.Attr) swf.LogEntry {
-	s.b.mu.Lock()
-	extra := map[string]any{"username": s.b.o.Username, "execution_id": s.b.execution, "run_id": s.b.run}
-	s.b.mu.Unlock()
+func (b *Base) entry(r slog.Record, attrs []slog.Attr) swf.LogEntry {
+	b.mu.Lock()
+	extra := map[string]any{"username": b.o.Username, "execution_id": b.execution, "run_id": b.run}
+	name := b.name
+	if !b.named {
+		name = ""
+	}
+	b.mu.Unlock()
 	var text strings.Builder
 	text.WriteString(r.Message)
 	for _, a := range attrs {
@@ -140,9 +74,9 @@ func (s *shipper) entry(r slog.Record, attrs []slog.Attr) swf.LogEntry {
 	if len(message) > shipMessage {
 		message = strings.ToValidUTF8(message[:shipMessage], "")
 	}
-	level, name := pythonLevel(r.Level)
+	level, levelName := pythonLevel(r.Level)
 	e := swf.LogEntry{
-		AppName: appName, Timestamp: swf.At(r.Time), Level: level, LevelName: name,
+		AppName: appName, InstanceName: name, Timestamp: swf.At(r.Time), Level: level, LevelName: levelName,
 		Message: message, Module: "agents", FuncName: "-", Process: os.Getpid(),
 	}
 	if r.PC != 0 {
@@ -171,11 +105,10 @@ func pythonLevel(l slog.Level) (int, string) {
 	}
 }
 
-// handler is the slog.Handler in front of a shipper.
-func (s *shipper) handler() slog.Handler { return shipHandler{s: s} }
-
+// shipHandler is a slog.Handler that has records told to the monitor. It never
+// makes whoever logs wait for it.
 type shipHandler struct {
-	s     *shipper
+	b     *Base
 	group string
 	attrs []slog.Attr
 }
@@ -188,7 +121,7 @@ func (h shipHandler) Handle(_ context.Context, r slog.Record) error {
 		attrs = h.join(attrs, a)
 		return true
 	})
-	h.s.add(h.s.entry(r, attrs))
+	h.b.logs.Add(eventLog, "log record", h.b.entry(r, attrs))
 	return nil
 }
 

@@ -26,40 +26,58 @@ func sampleOf(slice string) string {
 	return slice[:at] + ".tf"
 }
 
-// samples cuts the sample that a message tells of, or all that must have been
+// samples has the sample that a message tells of cut, or all that must have been
 // made of an STF while nobody listened.
-func (f *Fast) samples(ctx context.Context, r runAt, m swf.Message, p plan) {
-	stf := text(m, "stf_filename")
-	add := func(s frames) {
-		f.base.Outbox().Room(ctx, ahead)
-		f.outbox("cut "+s.name, func(ctx context.Context) error { return f.cut(ctx, r, m, s, p) })
-	}
+func (f *Fast) samples(ctx context.Context, r runAt, m swf.Message) {
+	f.base.Outbox().Room(ctx, ahead)
 	if m[missed] != nil {
-		held := framesPerSTF
-		if n, ok := m["tf_in_stf"].(*int); ok && n != nil {
-			held = *n
-		}
-		for _, s := range p.sample(stf, held) {
-			add(s)
-		}
+		f.base.Outbox().Do("cut samples of "+text(m, "stf_filename"), func(ctx context.Context) error { return f.cutMissed(ctx, r, m) })
 		return
 	}
-	s := frames{name: text(m, "tf_filename")}
+	name := text(m, "tf_filename")
 	first, ok1 := m["tf_first"].(float64)
 	last, ok2 := m["tf_last"].(float64)
-	if s.name == "" || !ok1 || !ok2 || !(first >= 0 && last >= first && last <= 1e9) {
-		f.base.Log().Warn("ignored tf_file_registered without a file and its time frames", "tf_filename", s.name)
+	if name == "" || !ok1 || !ok2 || !(first >= 0 && last >= first && last <= 1e9) {
+		f.base.Log().Warn("ignored tf_file_registered without a file and its time frames", "tf_filename", name)
 		return
 	}
-	s.first, s.last = int(first), int(last)
-	add(s)
+	f.base.Outbox().Add(eventCut, "cut "+name, cutEvent{Message: m, Number: r.number, First: int(first), Last: int(last), At: swf.At(time.Now())})
+}
+
+// cutMissed cuts what must have been sampled of an STF.
+func (f *Fast) cutMissed(ctx context.Context, r runAt, m swf.Message) error {
+	p, err := f.base.parametersTold(ctx, &f.told, m.ExecutionID())
+	if err != nil {
+		return err
+	}
+	held := framesPerSTF
+	if n, ok := m["tf_in_stf"].(*int); ok && n != nil {
+		held = *n
+	}
+	plan := planOf(p)
+	for _, s := range plan.sample(text(m, "stf_filename"), held) {
+		if err := f.cut(ctx, cutting{runAt: r, frames: s, message: m, plan: plan}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cutting is a sample on its way to slices.
+type cutting struct {
+	runAt
+	frames
+	message swf.Message
+	at      swf.Timestamp // when the message came
+	again   bool          // an earlier attempt may have got to its end
+	plan    plan
 }
 
 // cut registers the slices of one sample and hands them out. It takes up where
 // an earlier attempt, or an earlier agent, has ended.
-func (f *Fast) cut(ctx context.Context, r runAt, m swf.Message, s frames, p plan) error {
-	l := f.ledger(r)
-	if l.samples[s.name] && m[missed] == nil && l.complete(s, p) {
+func (f *Fast) cut(ctx context.Context, c cutting) error {
+	l, m, s := f.ledger(c.runAt), c.message, c.frames
+	if l.samples[s.name] && m[missed] == nil && l.complete(s, c.plan) && !c.again {
 		return nil // a copy of the message
 	}
 	if !l.whole {
@@ -67,11 +85,11 @@ func (f *Fast) cut(ctx context.Context, r runAt, m swf.Message, s frames, p plan
 			return err
 		}
 	}
-	cuts := p.cut(s)
-	for i, c := range cuts {
-		e := l.slices[c.name]
+	cuts := c.plan.cut(s)
+	for i, part := range cuts {
+		e := l.slices[part.name]
 		if e == nil {
-			e = &entry{frames: c, sample: s.name, stf: text(m, "stf_filename"), tick: m["simulation_tick"], number: i}
+			e = &entry{frames: part, sample: s.name, stf: text(m, "stf_filename"), tick: m["simulation_tick"], number: i}
 		}
 		if err := f.register(ctx, l, e); noSTF(err) && m[missed] != nil {
 			return nil // fastmon has not come to it yet: it will announce it
@@ -87,7 +105,7 @@ func (f *Fast) cut(ctx context.Context, r runAt, m swf.Message, s frames, p plan
 	l.samples[s.name] = true
 	f.count(l)
 	if m[missed] == nil {
-		f.event(r, m.With(swf.Message{"msg_type": "tf_file_processed"}), "running", "physics", map[string]any{
+		f.eventAt(c.at, c.again, c.runAt, m.With(swf.Message{"msg_type": "tf_file_processed"}), "running", "physics", map[string]any{
 			"tf_filename": s.name, "slices": len(cuts), "tf_count": s.count(), "tf_sliced": sliced(cuts),
 		})
 	}
@@ -198,68 +216,85 @@ func (f *Fast) take(ctx context.Context, d *amq.Delivery) {
 	}
 }
 
-// result books one answer. It is acknowledged once the monitor has it: until
-// then the broker keeps it for the agent that comes after a crash.
-func (f *Fast) result(m swf.Message, ack func()) {
+// sliceResult is one answer of a worker.
+type sliceResult struct {
+	runAt
+	message swf.Message
+	content map[string]any
+	name    string // of the slice
+	status  string
+}
+
+// readResult reads a slice_result.
+func readResult(m swf.Message) (r sliceResult, ok bool) {
 	content, _ := m["content"].(map[string]any)
 	outer, _ := content["result"].(map[string]any)
 	inner, _ := outer["result"].(map[string]any)
 	name, _ := inner["tf_filename"].(string)
 	number := int64(0)
 	if _, err := fmt.Sscan(runID(m), &number); m.Type() != swf.MsgSliceResult || sampleOf(name) == "" || err != nil || number <= 0 {
-		f.base.Log().Warn("ignored what is no slice_result of a run", "msg_type", m.Type(), "tf_filename", name, "run_id", runID(m))
-		ack()
-		return
+		return r, false
 	}
-	status := swf.SliceFailed
+	r = sliceResult{runAt: runAt{run: runID(m), number: number, execution: m.ExecutionID()}, message: m, content: content, name: name, status: swf.SliceFailed}
 	if done, _ := inner["processed"].(bool); done {
-		status = swf.SliceCompleted
+		r.status = swf.SliceCompleted
 	}
-	r := runAt{run: runID(m), number: number, execution: m.ExecutionID()}
-	f.outbox("result of "+name, func(ctx context.Context) error {
-		err := f.book(ctx, r, m, content, name, status)
-		if err == nil || !passing(err, serverTries) {
-			ack()
-		}
-		return err
-	})
+	return r, true
 }
 
-func (f *Fast) book(ctx context.Context, r runAt, m swf.Message, content map[string]any, name, status string) error {
-	l := f.ledger(r)
-	if e := l.slices[name]; e == nil || e.id == 0 {
-		if err := f.load(ctx, l, sampleOf(name)); err != nil {
+// result books one answer. One that can be acknowledged is when the monitor has
+// it: until then the broker keeps it for the agent that comes after a crash. What
+// nobody keeps waits in the outbox.
+func (f *Fast) result(m swf.Message, ack func()) {
+	r, ok := readResult(m)
+	switch {
+	case !ok:
+		f.base.Log().Warn("ignored what is no slice_result of a run", "msg_type", m.Type(), "run_id", runID(m))
+		if ack != nil {
+			ack()
+		}
+	case ack == nil:
+		f.base.Outbox().Add(eventResult, "result of "+r.name, m)
+	default:
+		f.base.Outbox().DoThen("result of "+r.name, func(ctx context.Context) error { return f.book(ctx, r) }, ack)
+	}
+}
+
+func (f *Fast) book(ctx context.Context, r sliceResult) error {
+	l := f.ledger(r.runAt)
+	if e := l.slices[r.name]; e == nil || e.id == 0 {
+		if err := f.load(ctx, l, sampleOf(r.name)); err != nil {
 			return err
 		}
 	}
-	e := l.slices[name]
+	e := l.slices[r.name]
 	switch {
 	case e == nil || e.id == 0:
-		f.base.Log().Warn("a result of a slice that nobody knows", "tf_filename", name, "run_id", r.run)
+		f.base.Log().Warn("a result of a slice that nobody knows", "tf_filename", r.name, "run_id", r.run)
 		return nil
-	case e.status == status || e.status == swf.SliceCompleted:
+	case e.status == r.status || e.status == swf.SliceCompleted:
 		return nil // a copy
 	}
 	metadata := make(map[string]any, len(e.metadata)+1)
 	for k, v := range e.metadata {
 		metadata[k] = v
 	}
-	result := make(map[string]any, len(content))
-	for k, v := range content {
+	result := make(map[string]any, len(r.content))
+	for k, v := range r.content {
 		if k != "result" {
 			result[k] = v
 		}
 	}
 	metadata["result"] = result
-	fields := map[string]any{"status": status, "completed_at": swf.At(time.Now()), "processed_at": content["processed_at"], "metadata": metadata}
-	if host, ok := content["hostname"].(string); ok && host != "" {
+	fields := map[string]any{"status": r.status, "completed_at": swf.At(time.Now()), "processed_at": r.content["processed_at"], "metadata": metadata}
+	if host, ok := r.content["hostname"].(string); ok && host != "" {
 		fields["assigned_worker"] = host
 	}
 	if err := f.base.o.Monitor.PatchTFSlice(ctx, e.id, fields); err != nil {
 		return err
 	}
-	e.status, e.metadata = status, metadata
+	e.status, e.metadata = r.status, metadata
 	f.count(l)
-	f.event(l.runAt, m, "running", "physics", map[string]any{"tf_filename": name, "slice_id": e.number, "status": status})
+	f.event(l.runAt, r.message, "running", "physics", map[string]any{"tf_filename": r.name, "slice_id": e.number, "status": r.status})
 	return nil
 }

@@ -39,7 +39,7 @@ func (a *app) runnerCommand() *cobra.Command {
 				r, err := workflows.New(workflows.Options{
 					Bus: s.bus, Monitor: s.options.Monitor, Key: key, Runs: control.Runs{Dir: paths.Runs()},
 					Testbed: s.testbed, Sources: s.sources, Username: s.options.Username, Namespace: s.testbed.Namespace,
-					StartID: s.options.StartID, Program: s.options.Program, LegacyQueue: a.getenv(envLegacyWorkflow) == "true", Log: s.options.Log,
+					StartID: s.options.StartID, Program: s.options.Program, Outbox: s.options.Outbox, LegacyQueue: a.getenv(envLegacyWorkflow) == "true", Log: s.options.Log,
 				})
 				if err != nil {
 					return err
@@ -150,6 +150,9 @@ func (a *app) newSupervised() (*supervised, error) {
 		Bus: s.bus, Monitor: monitor.New(mo), Username: username, Namespace: s.testbed.Namespace,
 		StartID: a.getenv("SWF_START_ID"), Program: a.getenv("SUPERVISOR_PROCESS_NAME"), Log: log,
 		Parameters: s.parameters(log),
+	}
+	if state := a.getenv("SWF_STATE_DIR"); state != "" {
+		s.options.Outbox = config.Paths{State: state}.Outbox()
 	}
 	return s, nil
 }

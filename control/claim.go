@@ -24,6 +24,8 @@ type Claim struct {
 	Namespace   string    `json:"namespace,omitempty"`
 	Withdrawn   string    `json:"withdrawn,omitempty"` // why, when the manager won
 	At          time.Time `json:"at"`
+
+	Ending *Ending `json:"-"` // as Open found it; nil: the runner did not get to writing one
 }
 
 // Runs is the folder of claims. Safe for use by several processes.
@@ -38,29 +40,12 @@ func (r Runs) Claim(c Claim) (Claim, bool, error) {
 	if err := swf.CheckName(swf.KindCommandID, c.CommandID); err != nil {
 		return Claim{}, false, err
 	}
-	if err := os.MkdirAll(r.Dir, 0o700); err != nil {
-		return Claim{}, false, err
-	}
-	body, err := json.Marshal(c)
-	if err != nil {
-		return Claim{}, false, err
-	}
-	tmp, err := os.CreateTemp(r.Dir, ".claim-")
-	if err != nil {
-		return Claim{}, false, err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(body)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if cerr := tmp.Close(); err == nil {
-		err = cerr
-	}
+	tmp, err := r.write(c)
 	if err != nil {
 		return Claim{}, false, fmt.Errorf("write claim: %w", err)
 	}
-	switch err := os.Link(tmp.Name(), r.path(c.CommandID)); {
+	defer os.Remove(tmp)
+	switch err := os.Link(tmp, r.path(c.CommandID)); {
 	case err == nil:
 		return c, true, syncDir(r.Dir)
 	case errors.Is(err, fs.ErrExist):
@@ -93,7 +78,8 @@ func (r Runs) End(commandID string) error {
 	return f.Close()
 }
 
-// Open returns the claims with an execution whose end was not noted.
+// Open returns the claims with an execution whose end was not noted, with the
+// ending where there is one.
 func (r Runs) Open() ([]Claim, error) {
 	entries, err := os.ReadDir(r.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -110,16 +96,20 @@ func (r Runs) Open() ([]Claim, error) {
 	}
 	var open []Claim
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") || strings.HasSuffix(e.Name(), endedSuffix) || ended[e.Name()] {
+		if strings.HasPrefix(e.Name(), ".") || strings.Contains(e.Name(), "+") || ended[e.Name()] {
 			continue
 		}
 		c, err := r.Read(e.Name())
 		if err != nil {
 			return nil, err
 		}
-		if c.ExecutionID != "" {
-			open = append(open, c)
+		if c.ExecutionID == "" {
+			continue
 		}
+		if c.Ending, err = r.ending(c.CommandID); err != nil {
+			return nil, err
+		}
+		open = append(open, c)
 	}
 	return open, nil
 }
@@ -144,15 +134,4 @@ func (r Runs) Sweep(before time.Time) error {
 		}
 	}
 	return nil
-}
-
-func (r Runs) path(commandID string) string { return filepath.Join(r.Dir, commandID) }
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

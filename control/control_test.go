@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/epic-swf/testbed/amq"
 	"github.com/epic-swf/testbed/swf"
 )
 
@@ -124,12 +125,16 @@ func FuzzDecodeCommand(f *testing.F) {
 	f.Add([]byte(`{"command":"start_testbed","command_id":"a","username":"ann","params":{"x":[1,2]}}`))
 	f.Add([]byte(`{"command":"ping"}`))
 	f.Add([]byte(`{"of":{"command_id":"x"}}`))
+	f.Add([]byte(`{"command":"stop_testbed","command_id":"a","username":"ann\n","config_name":"a..b","reply_to":"/queue/testbed.bob.control","issued_at":"9999-12-31T23:59:60Z"}`))
+	f.Add([]byte(`{"command":"run_workflow","params":{"a":1e999,"b":"\ud800","a":[[[[{}]]]]},"COMMAND":"ping"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		c, err := DecodeCommand(body)
 		if err != nil {
 			return
 		}
-		_ = c.Check()
+		if c.Check() == nil && (amq.CheckDestination(swf.ControlQueue(c.Username)) != nil || strings.ContainsAny(c.ID+c.ConfigName, "\r\n\x00:/%;*>")) {
+			t.Fatalf("names got through: %q", body)
+		}
 		intent := c.Intent()
 		again, err := c.Encode()
 		if err != nil {

@@ -108,6 +108,8 @@ func (x *execution) finish(ctx context.Context, e ending) {
 	x.mu.Lock()
 	x.result, x.phase = e, "ended"
 	x.mu.Unlock()
+	at := time.Now()
+	ending, unsent := x.writeEnd(e, at), x.unsent
 	if x.player.run != "" && !x.over {
 		reason := e.reason
 		if reason == "" {
@@ -116,7 +118,10 @@ func (x *execution) finish(ctx context.Context, e ending) {
 		x.broadcastWithin(ctx, endTime, swf.Message{"msg_type": swf.MsgEndRun, "total_stf_files": x.player.files, "reason": reason})
 	}
 	x.runner.free() // first: who sees the end in the monitor may begin the next run
-	x.recordEnd(e)
+	if x.unsent != unsent {
+		ending = x.writeEnd(e, at)
+	}
+	x.recordEnd(ending)
 	if e.status == swf.ExecutionCompleted {
 		x.log.Info("Workflow completed: "+x.id, "stf_files", x.player.files, "tick", x.tick()) // upstream's CI looks for these words
 	} else {

@@ -14,35 +14,41 @@ import (
 const reasonLost = "the workflow runner ended in the middle of the run"
 
 // endLost ends what an earlier runner left behind: its claims that have an
-// execution but no end. They are never run again.
+// execution but no end that was told. They are never run again.
 func (r *Runner) endLost() {
 	claims, err := r.o.Runs.Open()
 	if err != nil {
 		r.log.Error("cannot read the claims of earlier runs", "err", err)
 	}
 	for _, c := range claims {
-		r.log.Warn("an earlier runner ended in the middle of this execution", "execution_id", c.ExecutionID)
-		r.base.Outbox().Add("end lost execution "+c.ExecutionID, func(ctx context.Context) error { return r.lose(ctx, c) })
+		r.log.Warn("an earlier runner ended before it could tell the end of this execution", "execution_id", c.ExecutionID)
+		r.base.Outbox().Do("end execution "+c.ExecutionID+" of an earlier runner", func(ctx context.Context) error { return r.lose(ctx, c) })
 	}
 	if err := r.o.Runs.Sweep(time.Now().Add(-keepClaims)); err != nil {
 		r.log.Warn("cannot remove old claims", "err", err)
 	}
 }
 
-// lose marks one execution as lost, unless it has told its end after all.
+// lose ends one execution in the monitor: as it ended, where that was written
+// down, and then whatever the monitor has made of it meanwhile; else as lost,
+// unless somebody knew better.
 func (r *Runner) lose(ctx context.Context, c control.Claim) error {
+	if r.o.Runs.Ended(c.CommandID) {
+		return nil // what the earlier runner had put into the outbox told it
+	}
 	x, err := r.o.Monitor.Execution(ctx, c.ExecutionID)
 	if err != nil {
 		return err
 	}
-	if x != nil && x.Status == swf.ExecutionRunning {
-		err = r.o.Monitor.PatchExecution(ctx, c.ExecutionID, map[string]any{
-			"status": swf.ExecutionLost, "end_time": swf.At(time.Now()),
-			"performance_metrics": map[string]any{"reason": reasonLost},
-		})
-		if err != nil {
-			return err
-		}
+	switch {
+	case x == nil: // it was never made
+	case c.Ending != nil && x.Status != c.Ending.Status:
+		err = r.o.Monitor.PatchExecution(ctx, c.ExecutionID, c.Ending.Fields())
+	case c.Ending == nil && x.Status == swf.ExecutionRunning:
+		err = r.o.Monitor.PatchExecution(ctx, c.ExecutionID, control.Lost(reasonLost, time.Now()).Fields())
+	}
+	if err != nil {
+		return err
 	}
 	if err := r.endRunOf(ctx, c.ExecutionID); err != nil {
 		return err

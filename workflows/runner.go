@@ -49,6 +49,7 @@ type Options struct {
 	Program     string              // supervisord's name of this process
 	LegacyQueue bool                // also obey unsigned commands on /queue/workflow_control
 	Getenv      func(string) string // for machines whose texts name variables; default os.Getenv
+	Outbox      string              // a folder for what the monitor has not heard yet; "": it is lost with the process
 	Log         *slog.Logger
 }
 
@@ -73,7 +74,7 @@ type Runner struct {
 func New(o Options) (*Runner, error) {
 	base, err := agents.New(agentType, agents.Options{
 		Bus: o.Bus, Monitor: o.Monitor, Username: o.Username, Namespace: o.Namespace,
-		StartID: o.StartID, Program: o.Program, Log: o.Log,
+		StartID: o.StartID, Program: o.Program, Outbox: o.Outbox, Log: o.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -87,7 +88,9 @@ func New(o Options) (*Runner, error) {
 	if o.Getenv == nil {
 		o.Getenv = os.Getenv
 	}
-	return &Runner{o: o, base: base, log: base.Log(), answers: make(map[string]control.Reply)}, nil
+	r := &Runner{o: o, base: base, log: base.Log(), answers: make(map[string]control.Reply)}
+	r.handleEvents()
+	return r, nil
 }
 
 // Run serves until ctx ends. A workflow that runs then is ended: end_run is
