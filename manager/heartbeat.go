@@ -97,7 +97,9 @@ func (m *Manager) tellMonitor(ctx context.Context, h swf.Heartbeat) {
 func (m *Manager) heartbeat(ctx context.Context) swf.Heartbeat {
 	look, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
+	asked := time.Now()
 	seen, err := m.o.Testbed.Observe(look)
+	m.noticeRunner(look, asked, seen, err)
 	namespace, configName := m.o.Testbed.Current()
 	h := m.baseHeartbeat()
 	h.Status, h.OperationalState = swf.StatusOK, swf.OpReady
@@ -120,14 +122,14 @@ func (m *Manager) heartbeat(ctx context.Context) swf.Heartbeat {
 	if n := m.dropped.Load(); n > 0 {
 		h.Description += fmt.Sprintf(". %d messages refused at the door", n)
 	}
-	m.tellConflict(&h)
-	connected := mq == "connected"
-	h.MQConnected = &connected
 	if n := m.unknownKeys.Load(); n > 0 {
 		h.Description += fmt.Sprintf(" (%d without a control key of ours: testbed key enroll)", n)
 		h.Metadata["unknown_keys"] = n
 	}
 	h.Metadata["signed"] = !m.o.Keys().IsZero() && !m.o.AcceptUnsigned && !m.o.LegacyQueue
+	m.tellConflict(&h)
+	connected := mq == "connected"
+	h.MQConnected = &connected
 	if namespace != "" {
 		h.Namespace = &namespace
 	}

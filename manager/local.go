@@ -21,26 +21,51 @@ import (
 // One connection carries one command, a line of JSON, and its replies, a line
 // each. The folder's mode says who may enter.
 
-const maxLine = control.MaxBody + 1
+const (
+	maxLine       = control.MaxBody + 1
+	maxLocalConns = 64 // callers of one user on one host, each of whom holds a goroutine and two buffers
+)
 
-// serveLocal takes connections until ctx ends.
+// serveLocal takes connections until ctx ends. Those beyond maxLocalConns are
+// refused with a word, not left to wait: a caller would take silence for a
+// manager that hangs, and kill it.
 func (m *Manager) serveLocal(ctx context.Context, ln net.Listener) {
 	stop := context.AfterFunc(ctx, func() { ln.Close() })
 	defer stop()
+	slots := make(chan struct{}, maxLocalConns)
 	for {
 		conn, err := ln.Accept()
 		if err != nil {
 			return
 		}
+		select {
+		case slots <- struct{}{}:
+		default:
+			refuseLocal(conn)
+			continue
+		}
 		taken := m.side.Go(func() {
-			defer conn.Close()
+			defer func() { conn.Close(); <-slots }()
 			stop := context.AfterFunc(m.lookCtx, func() { conn.Close() })
 			defer stop()
 			m.converse(conn)
 		})
 		if !taken {
 			conn.Close()
+			<-slots
 		}
+	}
+}
+
+// refuseLocal answers a caller for whom there is no room, without reading what
+// he wants: the few bytes fit into the socket's buffer.
+func refuseLocal(conn net.Conn) {
+	defer conn.Close()
+	r := control.Refusal("", swf.E(swf.CodeBusy, fmt.Sprintf("%d local callers wait for the agent manager already", maxLocalConns),
+		"end some of them, then try again"))
+	if body, err := r.Encode(); err == nil {
+		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+		_, _ = conn.Write(append(body, '\n'))
 	}
 }
 
@@ -128,13 +153,13 @@ func AskLocal(ctx context.Context, socket string, cmd control.Command, progress 
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	if _, err := conn.Write(append(body, '\n')); err != nil {
-		return control.Reply{}, err
-	}
+	_, unsent := conn.Write(append(body, '\n')) // one who is refused at the door may still read why
 	dec := json.NewDecoder(conn)
 	for {
 		var r control.Reply
-		if err := dec.Decode(&r); err != nil {
+		if err := dec.Decode(&r); err != nil && unsent != nil {
+			return control.Reply{}, unsent
+		} else if err != nil {
 			// The command may have been taken: its outcome is unknown, not failed.
 			return control.Reply{CommandID: cmd.ID, Kind: control.Final, Outcome: control.Pending}, nil
 		}
