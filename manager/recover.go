@@ -28,9 +28,27 @@ func (m *Manager) recover(ctx context.Context) {
 	if _, err := m.runner.alive(ctx); swf.IsCode(err, swf.CodeNotRunning) {
 		m.endLostRuns()
 	}
+	m.retell()
 	for _, rec := range open {
 		m.log.Info("found a command without an outcome", "command", rec.Command.Verb, "command_id", rec.Command.ID, "phase", rec.Phase)
 		m.resume(rec)
+	}
+}
+
+// retold is how far back outcomes are told again: whoever waits for one waits no
+// longer.
+const retold = control.TTL
+
+// retell tells the latest outcomes once more. A crash between writing one and
+// telling it would leave those who wait for it, and heard that the command was
+// accepted, without an answer; who has heard it already drops the copy.
+func (m *Manager) retell() {
+	latest, err := m.journal.DoneSince(time.Now().Add(-retold))
+	if err != nil {
+		m.log.Error("the latest outcomes are not told again", "err", err)
+	}
+	for _, rec := range latest[max(0, len(latest)-replyQueue/maxReplyTos):] {
+		m.tell(rec, *rec.Outcome)
 	}
 }
 

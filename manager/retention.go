@@ -34,6 +34,25 @@ func (j *journal) addCount(n int) {
 	j.mu.Unlock()
 }
 
+// DoneSince returns the records whose outcome was written after t, oldest first.
+func (j *journal) DoneSince(t time.Time) ([]*record, error) {
+	var done []*record
+	err := j.view(func(commands, _ *bolt.Bucket) error {
+		return commands.ForEach(func(_, b []byte) error {
+			r := new(record)
+			if err := json.Unmarshal(b, r); err != nil {
+				return err
+			}
+			if r.Phase == phaseDone && r.DoneAt.After(t) {
+				done = append(done, r)
+			}
+			return nil
+		})
+	})
+	slices.SortFunc(done, func(a, b *record) int { return a.DoneAt.Compare(b.DoneAt) })
+	return done, err
+}
+
 // Sweep forgets outcomes that are past their retention and, when there are
 // too many ids, the oldest ones that no late copy can match any more.
 func (j *journal) Sweep(now time.Time, keep time.Duration) error {

@@ -105,17 +105,18 @@ func (r role) manage(ctx context.Context) error {
 		return err
 	}
 	return manager.New(manager.Options{
-		Username: r.User, Paths: r.Paths, Testbed: testbed(r.User, r.Paths), Broker: brisk(r.Link, r.User), Keys: func() control.Ring { return keys },
+		Username: r.User, Paths: r.Paths, Testbed: testbed(r.User, r.Paths, struck(r.Paths)), Broker: brisk(r.Link, r.User), Keys: func() control.Ring { return keys },
 		Monitor: monitor.New(monitor.Options{URL: r.Monitor, Timeout: time.Second}),
 		Ready:   func() { fmt.Println("ready") },
 		Log:     slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}).Run(ctx)
 }
 
-// testbed is the same for a manager and for a test that looks itself.
-func testbed(user string, paths config.Paths) *manager.Testbed {
+// testbed is the same for a manager, which at hears of, and for a test that
+// looks itself.
+func testbed(user string, paths config.Paths, at func(manager.Point)) *manager.Testbed {
 	return manager.NewTestbed(manager.TestbedOptions{
-		Username: user, Paths: paths, Sources: config.Sources{Dir: paths.Dir},
+		At: at, Username: user, Paths: paths, Sources: config.Sources{Dir: paths.Dir},
 		Environ: func(extra map[string]string) ([]string, error) {
 			env := []string{"PATH=" + os.Getenv("PATH"), "USER=" + user, "SWF_HOME=" + filepath.Dir(paths.Dir)}
 			for k, v := range extra {

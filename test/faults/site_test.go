@@ -167,7 +167,7 @@ func (u *user) sweep() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if _, err := testbed(u.name, u.paths).Stop(ctx, nil); err != nil {
+	if _, err := testbed(u.name, u.paths, nil).Stop(ctx, nil); err != nil {
 		u.s.t.Error("sweep: ", err)
 	}
 }
