@@ -10,8 +10,24 @@ import (
 	"github.com/epic-swf/testbed/swf"
 )
 
-// noticeEvery is how often a sender whose key is not known here is told so.
-const noticeEvery = 200 * time.Millisecond
+// noticesPerSecond is how many senders whose key is not known here are told so.
+const noticesPerSecond = 20
+
+// notices counts those of the present second. The zero value is ready; it is
+// for one goroutine.
+type notices struct {
+	second int64
+	n      int
+}
+
+// take reports whether there is one left.
+func (c *notices) take(now time.Time) bool {
+	if s := now.Unix(); s != c.second {
+		c.second, c.n = s, 0
+	}
+	c.n++
+	return c.n <= noticesPerSecond
+}
 
 // receive is the handler of the control queue. It never executes anything
 // (design, rule 3): a message that is not a command of this user, signed with
@@ -79,11 +95,7 @@ func (m *Manager) turnAway(d *amq.Delivery, why error) {
 	}
 	m.unknownKeys.Add(1)
 	cmd, err := control.DecodeCommand(d.Body)
-	if err != nil || cmd.Check() != nil || cmd.Username != m.o.Username {
-		return
-	}
-	last, now := m.noticed.Load(), time.Now().UnixNano()
-	if now-last < int64(noticeEvery) || !m.noticed.CompareAndSwap(last, now) {
+	if err != nil || cmd.Check() != nil || cmd.Username != m.o.Username || !m.notices.take(time.Now()) {
 		return
 	}
 	m.send(replyTo{Queue: answerable(cmd.ReplyTo)}, control.Reply{CommandID: cmd.ID, Intent: cmd.Intent(), Kind: control.Rejected, Error: e})

@@ -34,6 +34,7 @@ type bench struct {
 	paths   config.Paths
 	broker  amq.Options
 	key     control.Key
+	keys    func() control.Ring // of the manager; nil: key alone
 	monitor *scriptedMonitor
 	client  *control.Client
 	legacy  bool
@@ -233,8 +234,15 @@ type running struct {
 	ended chan error
 }
 
+func (b *bench) ring() control.Ring {
+	if b.keys != nil {
+		return b.keys()
+	}
+	return b.key.Ring()
+}
+
 func (b *bench) new(ready func()) *Manager {
-	return New(Options{Username: "ann", Paths: b.paths, Testbed: b.testbed(), Broker: b.broker, Monitor: b.monitor, Keys: b.key.Ring, LegacyQueue: b.legacy, Settle: 50 * time.Millisecond, Ready: ready})
+	return New(Options{Username: "ann", Paths: b.paths, Testbed: b.testbed(), Broker: b.broker, Monitor: b.monitor, Keys: b.ring, LegacyQueue: b.legacy, Settle: 50 * time.Millisecond, Ready: ready})
 }
 
 // manager starts a manager and waits until it takes commands.

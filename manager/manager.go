@@ -91,7 +91,7 @@ type Manager struct {
 	dropped atomic.Int64
 
 	unknownKeys atomic.Int64 // messages whose signature was none of ours
-	noticed     atomic.Int64 // unix nanoseconds of the last notice to their senders
+	notices     notices      // to their senders; of the goroutine that receives
 	lostBefore  atomic.Int64
 	monitorUp   atomic.Bool
 }
