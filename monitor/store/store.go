@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -32,6 +33,9 @@ type Store struct {
 	log         *slog.Logger
 	opened      time.Time
 	keep        time.Duration
+
+	sweeping sync.Mutex
+	silent   map[string]bool // executions of whose owner the last sweep found nobody
 }
 
 // Open opens the store, making the SQLite file (0600) if there is none, and

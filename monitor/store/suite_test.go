@@ -37,6 +37,7 @@ func suite(t *testing.T, fresh func(t *testing.T) (open func(now func() time.Tim
 		{"namespaces made at once", testNamespaces},
 		{"heartbeats at once", testBeats},
 		{"the lease starts anew", testLease},
+		{"executions end with their owners", testLost},
 		{"old logs go", testPrune},
 	}
 	for _, c := range append(tests, recording()...) {

@@ -35,6 +35,9 @@ func (s *Store) Run(ctx context.Context) error {
 		}
 		stale, err := s.Sweep(ctx)
 		if err == nil {
+			_, err = s.SweepExecutions(ctx)
+		}
+		if err == nil {
 			_, err = s.PruneLogs(ctx, LogsKept)
 		}
 		if err != nil && ctx.Err() == nil {
