@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -98,8 +99,10 @@ type intent struct {
 func (c *Command) Intent() string {
 	params := c.Params
 	if len(params) > 0 {
-		var v any // sorted keys, one spelling of white space
-		if json.Unmarshal(params, &v) == nil {
+		var v any // sorted keys, one spelling of white space; numbers as they are written, for not each has a float64
+		dec := json.NewDecoder(bytes.NewReader(params))
+		dec.UseNumber()
+		if dec.Decode(&v) == nil {
 			params, _ = json.Marshal(v)
 		}
 	}
