@@ -122,3 +122,18 @@ func ExecutionOwner(executionID string) string {
 	}
 	return executionID[first+1 : last]
 }
+
+// AgentOwner returns the username inside an agent's name, {type}-agent-{user}-{id}
+// with a type that has no "-agent-" in it, or inside a manager's. It returns ""
+// when there is none.
+func AgentOwner(instance string) string {
+	user, manager := strings.CutPrefix(instance, ManagerInstance(""))
+	if !manager {
+		_, rest, _ := strings.Cut(instance, "-agent-")
+		user = rest[:max(0, strings.LastIndexByte(rest, '-'))]
+	}
+	if CheckName(KindUsername, user) != nil {
+		return ""
+	}
+	return user
+}

@@ -73,7 +73,7 @@ func (s *Set) ListAgents(ctx context.Context, p swf.Principal, in AgentsIn, _ fu
 	}
 	var seen []AgentRow
 	for i := range c.agents {
-		if a := &c.agents[i]; c.sees(agentOwner(a), deref(a.Namespace)) {
+		if a := &c.agents[i]; c.sees(swf.AgentOwner(a.InstanceName), deref(a.Namespace)) {
 			seen = append(seen, s.agentRow(a, p))
 		}
 	}
@@ -111,7 +111,7 @@ func (in *AgentsIn) sieve() sieve[AgentRow] {
 
 func (s *Set) agentRow(a *swf.Agent, p swf.Principal) AgentRow {
 	r := AgentRow{Name: clean(a.InstanceName, 128), Type: clean(a.AgentType, 64), Status: "stopped", State: clean(a.OperationalState, 64),
-		Namespace: clean(deref(a.Namespace), 128), Host: clean(deref(a.Hostname), 256), owner: agentOwner(a)}
+		Namespace: clean(deref(a.Namespace), 128), Host: clean(deref(a.Hostname), 256), owner: swf.AgentOwner(a.InstanceName)}
 	r.Mine = r.owner == p.Name
 	if a.PID != nil {
 		r.PID = *a.PID

@@ -68,7 +68,7 @@ func (s *Set) usernames(ctx context.Context, p swf.Principal) []string {
 	if p.Operator {
 		agents, _ := s.o.Monitor.Agents(ctx) // without the monitor there is one's own
 		for i := range agents {
-			if name := agentOwner(&agents[i]); name != "" {
+			if name := swf.AgentOwner(agents[i].InstanceName); name != "" {
 				users[name] = true
 			}
 		}

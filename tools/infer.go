@@ -72,7 +72,7 @@ func (g *guess) remember(l *look, user string) {
 
 // worksFor reports whether it is an agent of the user, but not the manager.
 func worksFor(a *swf.Agent, user string) bool {
-	return a.AgentType != swf.AgentTypeManager && agentOwner(a) == user
+	return a.AgentType != swf.AgentTypeManager && swf.AgentOwner(a.InstanceName) == user
 }
 
 // infer looks for the effect of the command. A Python manager deals with its

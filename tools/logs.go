@@ -126,7 +126,7 @@ func (in *LogsIn) since(now time.Time) time.Time {
 func (in *LogsIn) sieve(now time.Time) sieve[swf.LogEntry] {
 	var s sieve[swf.LogEntry]
 	s.by("username", in.Username, func(e *swf.LogEntry) bool {
-		return ownerOf(e.InstanceName) == in.Username || extraOf(e).Username == in.Username
+		return swf.AgentOwner(e.InstanceName) == in.Username || extraOf(e).Username == in.Username
 	})
 	s.by("instance_name", in.InstanceName, func(e *swf.LogEntry) bool { return e.InstanceName == in.InstanceName })
 	s.by("execution_id", in.ExecutionID, func(e *swf.LogEntry) bool { return extraOf(e).ExecutionID == in.ExecutionID })

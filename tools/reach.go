@@ -58,7 +58,7 @@ func (s *Set) fresh(a *swf.Agent) (bool, time.Duration) {
 	}
 	age := max(0, s.o.Now().Sub(a.LastHeartbeat.Time))
 	lease := s.o.Lease
-	if s.python(ownerOf(a.InstanceName)) {
+	if s.python(swf.AgentOwner(a.InstanceName)) {
 		lease = max(lease, pythonLease)
 	}
 	return age <= lease && !exited(a), age

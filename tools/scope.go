@@ -31,7 +31,7 @@ func (s *Set) scope(ctx context.Context, p swf.Principal) (*scope, *swf.Error) {
 	c.namespace = make(map[string]string, len(c.agents))
 	for i := range c.agents {
 		c.namespace[c.agents[i].InstanceName] = deref(c.agents[i].Namespace)
-		if agentOwner(&c.agents[i]) == p.Name {
+		if swf.AgentOwner(c.agents[i].InstanceName) == p.Name {
 			c.enter(c.agents[i].Namespace)
 		}
 	}
@@ -62,5 +62,5 @@ func (c *scope) sees(owner, namespace string) bool {
 
 // seesAgent is sees for what an agent of that name has said.
 func (c *scope) seesAgent(instance string) bool {
-	return c.sees(ownerOf(instance), c.namespace[instance])
+	return c.sees(swf.AgentOwner(instance), c.namespace[instance])
 }

@@ -145,7 +145,7 @@ func (o *StatusOut) showAgents(l *look) {
 		if namespace == "" || a.Namespace == nil || *a.Namespace != namespace || exited(a) {
 			continue
 		}
-		owner := agentOwner(a)
+		owner := swf.AgentOwner(a.InstanceName)
 		if owner != "" && owner != o.Username && !slices.Contains(o.SharedWith, owner) && len(o.SharedWith) < maxList {
 			o.SharedWith = append(o.SharedWith, owner)
 		}
@@ -187,39 +187,6 @@ func latestFirst(a, b *time.Time) int {
 		return -1
 	}
 	return b.Compare(*a)
-}
-
-// agentOwner returns the user in an agent's name, {type}-agent-{user}-{id},
-// or in a manager's, if it is one.
-func agentOwner(a *swf.Agent) string {
-	if a.AgentType == swf.AgentTypeManager {
-		return ownerOf(a.InstanceName)
-	}
-	return owner(agentUser(a.InstanceName))
-}
-
-// ownerOf is agentOwner where nothing but the name is known.
-func ownerOf(instance string) string {
-	if name, ok := strings.CutPrefix(instance, swf.ManagerInstance("")); ok {
-		return owner(name)
-	}
-	return owner(agentUser(instance))
-}
-
-func agentUser(instance string) string {
-	_, rest, found := strings.Cut(instance, "-agent-")
-	last := strings.LastIndexByte(rest, '-')
-	if !found || last < 0 {
-		return ""
-	}
-	return rest[:last]
-}
-
-func owner(name string) string {
-	if swf.CheckName(swf.KindUsername, name) != nil {
-		return ""
-	}
-	return name
 }
 
 // beatsFor returns the program whose process sent the agent's heartbeat.

@@ -189,17 +189,3 @@ func uuidv7(at time.Time) string {
 	}
 	return u.String()
 }
-
-func TestAgentOwner(t *testing.T) {
-	for name, want := range map[string]string{
-		"data-agent-ann-1": "ann", "stf_processing-agent-ann-lee-12": "ann-lee", "agent-manager-ann": "",
-		"data-agent-": "", "data-agent-Ann-1": "", "": "", "x": "",
-	} {
-		if got := agentOwner(&swf.Agent{InstanceName: name}); got != want {
-			t.Errorf("%q: %q, want %q", name, got, want)
-		}
-	}
-	if got := agentOwner(&swf.Agent{InstanceName: "agent-manager-ann", AgentType: swf.AgentTypeManager}); got != "ann" {
-		t.Errorf("manager: %q", got)
-	}
-}

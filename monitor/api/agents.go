@@ -55,6 +55,9 @@ func (a *api) heartbeat(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	if err := mayWrite(r, ownAgent(given)); err != nil {
+		return answer{}, err
+	}
 	values := always()
 	for name, value := range given {
 		values[name] = value

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/subtle"
 	"log/slog"
 	"net/http"
 	"time"
@@ -43,18 +42,27 @@ type Records interface {
 // Options say what an API serves.
 type Options struct {
 	Store Store
-	// Token is what clients send as "Authorization: Token KEY". Empty: nobody
-	// is asked for a token, reading and writing are open to all.
+	// Token opens everything to whoever sends it as "Authorization: Token KEY",
+	// as each token of the Python monitor does.
 	Token swf.Secret
-	Hub   *Hub             // what the stream of messages shows; nil: nothing
-	Log   *slog.Logger     // nil: nothing is logged
-	Now   func() time.Time // nil: time.Now
+	// Lookup knows the tokens of users: what has an owner is written with the
+	// owner's token or an operator's, a viewer's only reads. Without it and
+	// without a Token nobody is asked, and everything is open to all.
+	Lookup func(token string) (swf.Principal, bool)
+	// ClosedLogs asks for a token for log records and dialogues too, which the
+	// contract leaves open: right where others than this host's can connect.
+	ClosedLogs bool
+	Hub        *Hub             // what the stream of messages shows; nil: nothing
+	Log        *slog.Logger     // nil: nothing is logged
+	Now        func() time.Time // nil: time.Now
 }
 
 type api struct {
 	store     Store
 	open      bool
-	digest    [sha256.Size]byte
+	closed    bool              // log records
+	shared    [sha256.Size]byte // of the token that opens everything; see authenticate
+	lookup    func(token string) (swf.Principal, bool)
 	log       *slog.Logger
 	now       func() time.Time
 	resources map[string]*resource
@@ -70,7 +78,8 @@ type api struct {
 // caller puts web.Guard in front and, where there is a mount point,
 // http.StripPrefix.
 func New(o Options) http.Handler {
-	a := &api{store: o.Store, open: o.Token == "", digest: sha256.Sum256([]byte(o.Token.Reveal())), log: o.Log, now: o.Now,
+	a := &api{store: o.Store, open: o.Token == "" && o.Lookup == nil, closed: o.ClosedLogs, log: o.Log, now: o.Now,
+		shared: sha256.Sum256([]byte(o.Token.Reveal())), lookup: o.Lookup,
 		readers: make(chan struct{}, maxReaders), hub: o.Hub}
 	if a.hub == nil {
 		a.hub = NewHub()
@@ -87,11 +96,6 @@ func New(o Options) http.Handler {
 	}
 	a.functions = a.functionEndpoints()
 	return http.HandlerFunc(a.serve)
-}
-
-func (a *api) tokenValid(key string) bool {
-	got := sha256.Sum256([]byte(key))
-	return subtle.ConstantTimeCompare(got[:], a.digest[:]) == 1
 }
 
 // functionEndpoints are the paths that are no plain resource.

@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 
@@ -25,6 +26,7 @@ type resource struct {
 	// shape readies what a client sent before it is validated, prepare
 	// completes a new record, change decides what an update does to a record
 	// that exists, check refuses a query. Any may be nil.
+	owner   func(store.Record) string // whose a record is; nil: everybody's
 	shape   func(object map[string]json.RawMessage)
 	prepare func(a *api, t *store.Table, r store.Record)
 	change  func(a *api, current, set store.Record) (store.Record, error)
@@ -59,6 +61,9 @@ func (a *api) create(r *http.Request, res *resource) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	if err := res.mayWrite(r, record); err != nil {
+		return answer{}, err
+	}
 	if res.prepare != nil {
 		res.prepare(a, res.table, record)
 	}
@@ -91,8 +96,8 @@ func (a *api) update(r *http.Request, res *resource, id string, partial bool) (a
 		return answer{}, res.writeError(store.ErrNotFound)
 	}
 	// The record that is not there is told before the faults of the request.
-	if _, err := a.store.Get(r.Context(), res.table, res.table.Key, key); err != nil {
-		return answer{}, res.writeError(err)
+	if _, err := a.own(r, res, key); err != nil {
+		return answer{}, err
 	}
 	if res.shape != nil && !partial {
 		res.shape(object)
@@ -102,6 +107,11 @@ func (a *api) update(r *http.Request, res *resource, id string, partial bool) (a
 		return answer{}, err
 	}
 	record, err := a.store.Update(r.Context(), res.table, key, func(current store.Record) (store.Record, error) {
+		after := maps.Clone(current)
+		maps.Copy(after, set)
+		if err := res.mayWrite(r, after); err != nil { // nor is it given away
+			return nil, err
+		}
 		if res.change != nil {
 			return res.change(a, current, set)
 		}
@@ -117,10 +127,22 @@ func (a *api) update(r *http.Request, res *resource, id string, partial bool) (a
 	return encoded(http.StatusOK, res.table, record)
 }
 
+// own returns the record of that key, if who asks may write it.
+func (a *api) own(r *http.Request, res *resource, key any) (store.Record, error) {
+	record, err := a.store.Get(r.Context(), res.table, res.table.Key, key)
+	if err != nil {
+		return nil, res.writeError(err)
+	}
+	return record, res.mayWrite(r, record)
+}
+
 func (a *api) remove(r *http.Request, res *resource, id string) (answer, error) {
 	key, ok := res.key(id)
 	if !ok {
 		return answer{}, res.writeError(store.ErrNotFound)
+	}
+	if _, err := a.own(r, res, key); err != nil {
+		return answer{}, err
 	}
 	if err := a.store.Delete(r.Context(), res.table, key); err != nil {
 		return answer{}, res.writeError(err)

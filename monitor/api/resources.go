@@ -26,7 +26,7 @@ func resources() []*resource {
 
 func systemAgents() *resource {
 	return &resource{path: "systemagents", model: "SystemAgent", label: "system agent",
-		table: store.Agents, access: accessViewset,
+		table: store.Agents, access: accessViewset, owner: ownAgent,
 		filters: exact("instance_name", "namespace"),
 		fields: []field{
 			{name: "instance_name", required: true, max: 100},
@@ -65,7 +65,7 @@ func subscribers() *resource {
 
 func logEntries() *resource {
 	return &resource{path: "logs", model: "AppLog", label: "app log",
-		table: store.Logs, access: accessOpen,
+		table: store.Logs, access: accessOpen, owner: ownAgent,
 		filters: slices.Concat(exact("app_name", "instance_name"), period("timestamp"), []filter{
 			{param: "level_min", column: "level", is: store.AtLeast},
 			{param: "search", column: "message", is: store.Contains},
@@ -87,7 +87,7 @@ func logEntries() *resource {
 
 func definitions() *resource {
 	return &resource{path: "workflow-definitions", model: "WorkflowDefinition", label: "workflow definition",
-		table: store.Definitions, access: accessViewset,
+		table: store.Definitions, access: accessViewset, owner: ownDefinition,
 		filters: exact("workflow_name", "version"),
 		fields: []field{
 			{name: "workflow_name", required: true, max: 200},
@@ -101,7 +101,7 @@ func definitions() *resource {
 
 func executions() *resource {
 	return &resource{path: "workflow-executions", model: "WorkflowExecution", label: "workflow execution",
-		table: store.Executions, access: accessViewset, change: changeExecution, prepare: prepareExecution,
+		table: store.Executions, access: accessViewset, owner: ownExecution, change: changeExecution, prepare: prepareExecution,
 		filters: append(exact("status", "namespace", "executed_by"), period("start_time")...),
 		fields: []field{
 			{name: "execution_id", required: true, max: 100},

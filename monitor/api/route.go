@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/epic-swf/testbed/swf"
 	"github.com/epic-swf/testbed/web"
 )
 
@@ -33,11 +34,12 @@ type endpoint struct {
 // serve answers one request: who may not is refused before the body is read,
 // and few read at once, so that neither bodies nor lists pile up in memory.
 func (a *api) serve(w http.ResponseWriter, r *http.Request) {
-	ep, h, err := a.admit(r)
+	ep, h, who, err := a.admit(r)
 	if err != nil {
 		a.write(w, r, answer{}, err)
 		return
 	}
+	r = r.WithContext(web.WithPrincipal(r.Context(), who))
 	if ep.stream != nil {
 		ep.stream(w, r)
 		return
@@ -76,27 +78,27 @@ func (a *api) write(w http.ResponseWriter, r *http.Request, ans answer, err erro
 	_ = rc.SetWriteDeadline(time.Time{}) // the connection may serve another request
 }
 
-// admit finds what answers a request. Its error is the *problem to answer
+// admit finds what answers a request, and who is asking. Its error is the *problem to answer
 // instead.
-func (a *api) admit(r *http.Request) (endpoint, handler, error) {
+func (a *api) admit(r *http.Request) (endpoint, handler, swf.Principal, error) {
 	open := endpoint{access: accessOpen}
 	if r.URL.Path == "/healthz" {
-		return open, a.healthz, nil
+		return open, a.healthz, anybody, nil
 	}
 	rest, ok := strings.CutPrefix(r.URL.Path, "/api/")
 	if !ok {
 		if r.URL.Path == "/api" {
-			return open, slashMissing, nil
+			return open, slashMissing, anybody, nil
 		}
-		return endpoint{}, nil, notFound("Not found.")
+		return endpoint{}, nil, anybody, notFound("Not found.")
 	}
 	path, slash := strings.CutSuffix(rest, "/")
 	ep, ok := a.endpoint(path)
 	switch {
 	case !ok:
-		return endpoint{}, nil, notFound("Not found.")
+		return endpoint{}, nil, anybody, notFound("Not found.")
 	case rest != "" && !slash:
-		return open, slashMissing, nil
+		return open, slashMissing, anybody, nil
 	}
 	method := r.Method
 	if method == http.MethodHead {
@@ -104,15 +106,16 @@ func (a *api) admit(r *http.Request) (endpoint, handler, error) {
 	}
 	h, known := ep.methods[method]
 	if !known && ep.access.methodFirst() {
-		return endpoint{}, nil, notAllowed(r.Method, ep)
+		return endpoint{}, nil, anybody, notAllowed(r.Method, ep)
 	}
-	if err := a.authorize(r, ep.access); err != nil {
-		return endpoint{}, nil, err
+	who, err := a.authorize(r, ep.access)
+	if err != nil {
+		return endpoint{}, nil, who, err
 	}
 	if !known {
-		return endpoint{}, nil, notAllowed(r.Method, ep)
+		return endpoint{}, nil, anybody, notAllowed(r.Method, ep)
 	}
-	return ep, h, nil
+	return ep, h, who, nil
 }
 
 // endpoint finds what path (without the slash at its end) stands for:

@@ -37,6 +37,9 @@ func (a *api) ensureNamespace(r *http.Request) (answer, error) {
 		}
 		values[f.name], _ = value.(string)
 	}
+	if err := mayWrite(r, values["owner"]); err != nil {
+		return answer{}, err
+	}
 	ns, created, err := a.store.EnsureNamespace(r.Context(), values["name"], values["owner"], values["description"])
 	if err != nil {
 		return answer{}, err
