@@ -5,8 +5,8 @@
 #   build  certificates, for Go's module downloads
 #   demo   build, and supervisord
 #   brokers  ActiveMQ Classic, and Apache Artemis by Maven into .cache/artemis
-#   test   demo, and a C compiler (go test -race), the brokers, PostgreSQL,
-#          Node 22 and the official MCP clients, those in Python too; of these,
+#   test   demo, and a C compiler (go test -race), iproute2, the brokers,
+#          PostgreSQL, Node 22 and the official MCP clients, those in Python too; of these,
 #          a missing one makes its tests skip, or, where CI is set, fails here
 #
 # Packages come from the machine's package manager, as root or by "sudo -n",
@@ -298,6 +298,15 @@ need_python_clients() {
 	lacking "the Python clients of MCP and STOMP" "their tests are skipped" "install Python 3.10 or later with venv, then repeat"
 }
 
+# need_iproute is for tests over several hosts, which are network namespaces.
+need_iproute() {
+	have ip && return 0
+	case $(manager) in
+	dnf) packages iproute ;;
+	*) packages iproute2 ;;
+	esac || lacking "iproute2" "the tests over several hosts are skipped" "on Debian: apt-get install iproute2"
+}
+
 have go || die "go is missing" "install Go (the version that go.mod names, or later) from go.dev/dl and put it in PATH"
 [ "$#" -gt 0 ] || die "no purpose given" "scripts/setup.sh build|demo|brokers|test [COMMAND...]"
 purpose=$1
@@ -316,6 +325,7 @@ test)
 	need_certificates
 	need_supervisord
 	need_compiler
+	need_iproute
 	need_activemq
 	need_artemis
 	need_postgresql
