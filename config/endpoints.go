@@ -87,8 +87,10 @@ func ReadEndpoints(dir string) (*Endpoints, error) {
 		return nil, nil
 	}
 	hint := "remove the file, then start \"testbed up\" again"
-	if err == nil && (!ownedByUs(info) || info.Mode().Perm()&0o022 != 0) {
-		return nil, swf.E(swf.CodeEnvironment, path+" can be written by others", hint)
+	if err == nil {
+		if err := checkOwn(path, info, true); err != nil { // it holds tokens and decides where they are sent
+			return nil, err
+		}
 	}
 	var text []byte
 	if err == nil {
@@ -147,7 +149,14 @@ func startStamp(pid int) string {
 	return strings.TrimSpace(string(boot)) + "/" + fields[19]
 }
 
-func ownedByUs(info os.FileInfo) bool {
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	return ok && int(stat.Uid) == os.Geteuid()
+func ownedByUs(info os.FileInfo) bool { return owner(info) == os.Geteuid() }
+
+func ownedByRoot(info os.FileInfo) bool { return owner(info) == 0 }
+
+// owner is a user's number, -1 where the system does not say.
+func owner(info os.FileInfo) int {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(stat.Uid)
+	}
+	return -1
 }

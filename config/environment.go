@@ -186,8 +186,9 @@ func (e *Env) Get(key string) string { return e.vars[key].value }
 func (e *Env) From(key string) string { return e.vars[key].from }
 
 // Programs returns KEY=value of every variable that supervisord and its
-// programs may see, sorted: without our own secrets, and without what another
-// supervisord left for its children.
+// programs may see, sorted: without our own secrets and what makes a loader or
+// shell run somebody's code, and without what another supervisord left for its
+// children.
 func (e *Env) Programs() []string {
 	list := make([]string, 0, len(e.vars))
 	for key, v := range e.vars {
@@ -202,10 +203,12 @@ func (e *Env) Programs() []string {
 // withheld reports whether programs must not see a variable.
 func withheld(key string) bool {
 	switch key {
-	case "SWF_MCP_TOKEN", "SWF_MONITOR_MCP_TOKEN", "MCP_BEARER_TOKEN":
+	case "SWF_MONITOR_MCP_TOKEN", "MCP_BEARER_TOKEN":
+		return true
+	case "LD_PRELOAD", "LD_AUDIT", "DYLD_INSERT_LIBRARIES", "BASH_ENV", "ENV", "GCONV_PATH": // code that no program of ours asked for
 		return true
 	}
-	for _, prefix := range []string{"SWF_CONTROL_KEY", "SWF_KEYRING", "SWF_MCP_TOKEN", "SUPERVISOR_"} {
+	for _, prefix := range []string{"SWF_CONTROL_", "SWF_KEYRING", "SWF_MCP_", "SUPERVISOR_", "BASH_FUNC_"} {
 		if strings.HasPrefix(key, prefix) {
 			return true
 		}

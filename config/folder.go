@@ -111,8 +111,10 @@ func UpPaths(dir string) Paths {
 	return Paths{Dir: dir, State: filepath.Join(run, "state"), Config: filepath.Join(run, "config"), Up: true}
 }
 
-// Make makes the folders State and Config, mode 0700, and refuses ones that
-// belong to somebody else or are open to others.
+// Make makes the folders State and Config, mode 0700. It refuses ones that
+// belong to somebody else or that others may write to, what is in them and open
+// to others, and a testbed folder whose files anybody may change; the hint names
+// the chmod. That others could only look in is mended.
 func (p Paths) Make() error {
 	folders := []string{p.State, p.Config}
 	if p.Up {
@@ -123,7 +125,13 @@ func (p Paths) Make() error {
 			return err
 		}
 	}
-	return nil
+	if err := checkFiles(p.Config, true); err != nil {
+		return err
+	}
+	if err := checkFiles(p.State, false); err != nil {
+		return err
+	}
+	return checkDir(p.Dir)
 }
 
 func makePrivate(folder string) error {
@@ -136,6 +144,9 @@ func makePrivate(folder string) error {
 	}
 	if !ownedByUs(info) {
 		return swf.E(swf.CodeEnvironment, "the folder "+folder+" belongs to somebody else", "set XDG_STATE_HOME and XDG_CONFIG_HOME to folders of your own")
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return checkWritten(folder)
 	}
 	if info.Mode().Perm()&0o077 == 0 {
 		return nil

@@ -23,6 +23,10 @@ func (c *Conf) Check() error {
 		return &ConfError{Path: c.Path,
 			Problem: "has no [rpcinterface:supervisor] section, so the supervisord could not be spoken to"}
 	}
+	if c.OpenPort {
+		return &ConfError{Path: c.Path, Err: ErrForbidden,
+			Problem: "[inet_http_server] asks for no password, so that everybody who reaches its port can run programs as you; give it a username and a password, or remove it"}
+	}
 	if c.Socket == "" {
 		return nil
 	}

@@ -22,6 +22,7 @@ type Conf struct {
 	PIDFile   string
 	LogFile   string // supervisord's own
 	NoDaemon  bool
+	OpenPort  bool      // [inet_http_server] asks for no password: whoever reaches the port may run anything
 	RPC       bool      // [rpcinterface:supervisor] is there
 	Programs  []Program // as supervisord will know them, sorted by group and name
 	logDirs   []string
@@ -166,8 +167,15 @@ func (r *confReader) server() error {
 		if kind == "unix_http_server" && sock == nil {
 			sock = s
 		}
-		if kind == "inet_http_server" && inet == nil {
-			inet = s
+		if kind == "inet_http_server" {
+			password, err := r.value(s, r.vars, "password", "")
+			if err != nil {
+				return err
+			}
+			r.conf.OpenPort = r.conf.OpenPort || password == ""
+			if inet == nil {
+				inet = s
+			}
 		}
 	}
 	if sock == nil && inet == nil {

@@ -179,6 +179,7 @@ func TestCheck(t *testing.T) {
 		{"no folder", "no such file", false, func(c *Conf) { c.Socket = dir + "/no/s" }},
 		{"folder is a file", "not a folder", false, func(c *Conf) { c.Socket = dir + "/file/s" }},
 		{"anybody's", "anybody can replace it", true, func(c *Conf) { c.Socket = open + "/s" }},
+		{"open port", "asks for no password", true, func(c *Conf) { c.OpenPort = true }},
 		{"in the way", "is not a socket", false, func(c *Conf) { c.Socket = dir + "/file" }},
 	}
 	for _, tt := range tests {
