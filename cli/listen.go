@@ -26,6 +26,10 @@ func (f *listenFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.behind, "behind-tls-proxy", false, "listen beyond this host in plain HTTP, because a proxy in front ends TLS and nobody else can reach the port")
 }
 
+// onlyThisHost reports whether nobody but programs of this host can connect,
+// through a proxy neither.
+func (f listenFlags) onlyThisHost() bool { return web.OnlyThisHost(f.addr) && !f.behind }
+
 // open listens. An address that other hosts can reach takes a token for every
 // request, and TLS or a proxy that ends it.
 func (f listenFlags) open(authenticated bool, log *slog.Logger) (ln net.Listener, url string, err error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/epic-swf/testbed/amq"
+	"github.com/epic-swf/testbed/config"
 	"github.com/epic-swf/testbed/monitor/api"
 	"github.com/epic-swf/testbed/monitor/recorder"
 	"github.com/epic-swf/testbed/monitor/store"
@@ -36,8 +37,9 @@ func (a *app) monitorCommand() *cobra.Command {
 		Use:   "monitor",
 		Short: "Run the monitor by itself: what happened, as REST and as a stream",
 		Long: `Monitor keeps what agents tell it and what it hears on the bus, in SQLite in the state folder or in the PostgreSQL
-database that ` + envDatabase + ` names (a URL). Clients write with the token in SWF_API_TOKEN, else with one that the
-first start makes in the configuration folder. testbed up has a monitor of its own.`,
+database that ` + envDatabase + ` names (a URL). The token in SWF_API_TOKEN, else one that the first start makes in the
+configuration folder, writes everything: it is yours, or that of a system whose agents share one. A user's own token
+(testbed token add USERNAME --for monitor) writes what is that user's. testbed up has a monitor of its own.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.monitor(cmd.Context(), f) },
 	}
@@ -56,7 +58,7 @@ func (a *app) monitor(ctx context.Context, f monitorFlags) error {
 		return err
 	}
 	log := a.daemonLog()
-	m := monitorPart{log: log, listen: f.listen, store: store.Options{Log: log, DSN: swf.Secret(a.getenv(envDatabase))}}
+	m := monitorPart{log: log, listen: f.listen, users: p.tokens(log).Lookup(config.ForMonitor), store: store.Options{Log: log, DSN: swf.Secret(a.getenv(envDatabase))}}
 	if m.store.DSN == "" {
 		m.store.Path = filepath.Join(p.paths.State, "monitor.db")
 	}
@@ -117,7 +119,8 @@ func days(flag, text string) (time.Duration, error) {
 type monitorPart struct {
 	store  store.Options
 	listen listenFlags
-	token  swf.Secret
+	token  swf.Secret // opens everything; "": nobody is asked for a token
+	users  func(token string) (swf.Principal, bool)
 	broker amq.Options
 	log    *slog.Logger
 }
@@ -139,7 +142,11 @@ func (m monitorPart) start(p *parts) (url string, err error) {
 	if err != nil {
 		return "", err
 	}
-	h := web.Guard(api.New(api.Options{Store: s, Token: m.token, Hub: hub, Log: m.log}), web.GuardOptions{})
+	o := api.Options{Store: s, Token: m.token, Hub: hub, Log: m.log}
+	if m.token != "" {
+		o.Lookup, o.ClosedLogs = m.users, !m.listen.onlyThisHost()
+	}
+	h := web.Guard(api.New(o), web.GuardOptions{})
 	p.run("monitor", (&web.Server{Listener: ln, Handler: h, Log: m.log, BeforeShutdown: hub.Close}).Run)
 	return url, nil
 }

@@ -139,6 +139,7 @@ func (u *up) serve() (*config.Endpoints, error) {
 	e.Broker = brokerLn.Addr().String()
 	m := monitorPart{
 		store: store.Options{Path: filepath.Join(u.paths.State, "monitor.db"), Log: u.log}, listen: listenFlags{addr: u.f.monitor}, token: e.MonitorToken,
+		users:  (&place{paths: u.paths}).tokens(u.log).Lookup(config.ForMonitor),
 		broker: amq.Options{Addr: e.Broker, Login: e.BrokerLogin, Passcode: e.BrokerPasscode.Reveal(), Log: u.log}, log: u.log,
 	}
 	if e.Monitor, err = m.start(u.parts); err != nil {

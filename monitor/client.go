@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -26,7 +27,7 @@ const (
 type Options struct {
 	URL     string        // the base, with any mount point and without /api
 	LogURL  string        // the base to which logs go; "": URL
-	Token   swf.Secret    // sent as "Authorization: Token …", except with logs; "": none
+	Token   swf.Secret    // sent as "Authorization: Token …", with logs only where nobody listens in; "": none
 	HTTP    *http.Client  // nil: a client of its own, which verifies TLS and keeps connections alive
 	Timeout time.Duration // of each call; 0: DefaultTimeout
 }
@@ -38,6 +39,7 @@ type Options struct {
 type Client struct {
 	url, logURL string
 	token       swf.Secret
+	logToken    bool // the token is safe on the way to logURL
 	http        *http.Client
 	timeout     time.Duration
 }
@@ -49,6 +51,7 @@ func New(o Options) *Client {
 	if c.logURL == "" {
 		c.logURL = c.url
 	}
+	c.logToken = c.logURL == c.url || private(c.logURL)
 	if c.timeout <= 0 {
 		c.timeout = DefaultTimeout
 	}
@@ -65,6 +68,17 @@ func New(o Options) *Client {
 	return c
 }
 
+// private reports whether nobody can listen in on the way there. The address for
+// logs is plain HTTP in the Python system, where logs take no token.
+func private(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Scheme == "https" || u.Hostname() == "localhost" || (ip != nil && ip.IsLoopback())
+}
+
 // URL is the base address, for texts.
 func (c *Client) URL() string { return c.url }
 
@@ -77,7 +91,7 @@ type call struct {
 	method, path string
 	query        url.Values
 	body, out    any
-	log          bool         // to the address for logs, without the token
+	log          bool         // to the address for logs
 	header       *http.Header // nil: the answer's header is not wanted
 }
 
@@ -142,7 +156,7 @@ func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("Accept", "application/json")
-	if c.token != "" && !k.log {
+	if c.token != "" && (!k.log || c.logToken) {
 		req.Header.Set("Authorization", "Token "+c.token.Reveal())
 	}
 	return req, nil

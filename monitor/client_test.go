@@ -271,7 +271,7 @@ func TestWhatIsSent(t *testing.T) {
 		request
 	}{
 		{func() error { _, err := c.NextRunNumber(ctx); return err }, request{"POST", "/mount/api/state/next-run-number/", auth, ""}},
-		{func() error { return c.PostLog(ctx, swf.LogEntry{}) }, request{"POST", "/mount/api/logs/", "", "application/json"}},
+		{func() error { return c.PostLog(ctx, swf.LogEntry{}) }, request{"POST", "/mount/api/logs/", auth, "application/json"}},
 		{func() error { return c.PatchExecution(ctx, "w-a.b/../c-1", nil) }, request{"PATCH", "/mount/api/workflow-executions/w-a.b%2F..%2Fc-1/", auth, "application/json"}},
 	} {
 		if err := want.call(); err != nil {
@@ -309,4 +309,23 @@ func TestOptionsFromEnv(t *testing.T) {
 			t.Errorf("%+v: %+v, %v", c, o, err)
 		}
 	}
+}
+
+// TestTokenOnTheWayOfLogs: the address for logs is plain HTTP in the Python
+// system; a token must not be read on its way there.
+func TestTokenOnTheWayOfLogs(t *testing.T) {
+	var seen *http.Request
+	c := monitor.New(monitor.Options{URL: "https://monitor.example", LogURL: "http://logs.example", Token: token,
+		HTTP: &http.Client{Transport: roundTripper(func(r *http.Request) { seen = r })}})
+	_ = c.PostLog(t.Context(), swf.LogEntry{})
+	if seen == nil || seen.Header.Get("Authorization") != "" {
+		t.Errorf("sent to %v with %q", seen.URL, seen.Header.Get("Authorization"))
+	}
+}
+
+type roundTripper func(*http.Request)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
+	f(r)
+	return nil, errors.New("seen enough")
 }
