@@ -47,6 +47,7 @@ type tenureOptions struct {
 	settle   time.Duration       // how long a claim is open before charge is taken
 	newID    func() string       // of tenures
 	lost     func(rival control.Announcement)
+	won      func() // another said its last words
 	log      *slog.Logger
 }
 
@@ -187,6 +188,7 @@ func (t *tenure) hear(_ context.Context, d *amq.Delivery) {
 	case a.Leaving:
 		if slices.Contains(t.claim.Over, a.Tenure) {
 			t.parted = &a
+			t.o.won()
 			t.o.log.Warn("another agent manager of this user has given way to this one", "host", a.Host, "pid", a.PID, "programs_left", a.Programs)
 		}
 	case t.claim.Tenure == "" || t.rival != nil:

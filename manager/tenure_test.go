@@ -92,7 +92,7 @@ func (b *bus) claimant(o claimantOptions) *claimant {
 	instance := control.NewID()
 	c.tenure = newTenure(tenureOptions{bus: c.conn, topic: control.ManagersTopic(o.user), instance: instance, host: "host of " + instance,
 		ring: o.key.Ring, settle: o.alone, newID: func() string { return skewedID(o.skew) },
-		lost: func(a control.Announcement) { c.gone <- a }, log: slog.New(slog.DiscardHandler)})
+		lost: func(a control.Announcement) { c.gone <- a }, won: func() {}, log: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = c.conn.Run(ctx) })
@@ -176,7 +176,7 @@ func TestOneOfThoseThatStartAtOnceStays(t *testing.T) {
 				user := fmt.Sprintf("u%d.%d", len(name), round)
 				all := make([]*claimant, len(skews))
 				for i, skew := range skews {
-					all[i] = (&bus{t, b.addr}).claimant(claimantOptions{user: user, key: key, skew: skew})
+					all[i] = b.claimant(claimantOptions{user: user, key: key, skew: skew})
 				}
 				decide(t, all).end()
 			}
@@ -238,7 +238,7 @@ func TestPartitionHeals(t *testing.T) {
 }
 
 // What was forged or said before does not make a live manager give way.
-func TestForgeriesAndReplaysUnseatNobody(t *testing.T) {
+func TestAttack25ForgeriesAndReplaysUnseatNobody(t *testing.T) {
 	b := newBus(t)
 	key := control.NewKey()
 	const user = "ann"

@@ -20,7 +20,7 @@ func (m *Manager) newTenure() *tenure {
 	return newTenure(tenureOptions{
 		bus: m.bus, topic: control.ManagersTopic(m.o.Username), instance: m.instance, host: host, pid: os.Getpid(),
 		ring: m.o.Keys, settle: m.o.Settle, newID: m.newID, log: m.log,
-		lost: func(rival control.Announcement) { m.leave(m.conflict(rival)) },
+		lost: func(rival control.Announcement) { m.leave(m.conflict(rival)) }, won: m.beatSoon,
 	})
 }
 
