@@ -208,7 +208,7 @@ func TestLateHeartBeatsAreNoDeath(t *testing.T) {
 
 // A broker that hangs after CONNECT, before CONNECTED, and a port that is not
 // STOMP: Run goes on trying and ends at once when told to.
-func TestBadPeers(t *testing.T) {
+func TestAttack26BadPeers(t *testing.T) {
 	for name, script := range map[string]func(*fake){
 		"hangs":           func(f *fake) { _, _ = io.Copy(io.Discard, f.br) },
 		"closes":          func(*fake) {},
@@ -245,7 +245,7 @@ func TestBadPeers(t *testing.T) {
 }
 
 // The error of a call that found no broker says so and keeps the cause.
-func TestUnreachable(t *testing.T) {
+func TestAttack26UnreachableBroker(t *testing.T) {
 	c := amq.New(brisk(freeAddr(t)))
 	start(t, c)
 	for c.LastError() == nil {

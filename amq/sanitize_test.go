@@ -52,7 +52,7 @@ func TestSanitize(t *testing.T) {
 
 // 100 MB of body or of headers pass through a buffer that stays small, and the
 // next frame is read.
-func TestSanitizeFlood(t *testing.T) {
+func TestAttack26FloodOfABroker(t *testing.T) {
 	const size = 100 << 20
 	for name, parts := range map[string][3]string{
 		"body":        {"MESSAGE\nack:1\n\n", "x", "\x00"},

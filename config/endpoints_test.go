@@ -45,7 +45,7 @@ func TestEndpointsFile(t *testing.T) {
 	}
 }
 
-func TestEndpointsOfADeadProcessAreNotUsed(t *testing.T) {
+func TestAttack32EndpointsOfADeadProcess(t *testing.T) {
 	child := exec.Command("cat")
 	in, err := child.StdinPipe()
 	check(t, err)

@@ -106,7 +106,7 @@ func TestStartHeedsAStopOfAnotherProcess(t *testing.T) {
 	}
 }
 
-func TestOnlyThatVeryProcessIsKilled(t *testing.T) {
+func TestAttack32OnlyThatVeryProcessIsKilled(t *testing.T) {
 	c := holder(t, t.TempDir()+"/lock")
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

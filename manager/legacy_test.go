@@ -105,7 +105,7 @@ func TestPythonSenders(t *testing.T) {
 	}
 }
 
-func TestPythonRepliesGoNowhereOurs(t *testing.T) {
+func TestAttack22PythonRepliesGoNowhereOurs(t *testing.T) {
 	for destination, want := range map[string]bool{
 		"/queue/replies": true, "/topic/x": true, "": false, "replies": false,
 		"/queue/testbed.bob.control": false, "/queue/testbed.replies.x": false, "/topic/testbed.ann.managers": false,

@@ -157,7 +157,7 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-func TestForgeriesLeaveNoTrace(t *testing.T) {
+func TestAttack20ForgeriesLeaveNoTrace(t *testing.T) {
 	b := newBench(t)
 	b.manager()
 	conn := amq.New(b.broker)

@@ -156,7 +156,7 @@ func TestNewForgivesWhatOnlyAStartNeeds(t *testing.T) {
 	}
 }
 
-func TestCheck(t *testing.T) {
+func TestAttack31SocketAndPort(t *testing.T) {
 	dir := t.TempDir()
 	open := filepath.Join(dir, "open")
 	write(t, filepath.Join(dir, "file"), "")

@@ -130,7 +130,7 @@ func TestSpawnChecksFirst(t *testing.T) {
 }
 
 // A socket of another user is neither asked nor waited for.
-func TestForeignSocket(t *testing.T) {
+func TestAttack31ForeignSocket(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "a", sleeper)
 	l, err := net.Listen("unix", r.Conf().Socket)

@@ -13,7 +13,7 @@ import (
 	"github.com/epic-swf/testbed/amq/broker"
 )
 
-func TestFrameLimits(t *testing.T) {
+func TestAttack24FrameLimits(t *testing.T) {
 	addr := serve(t, broker.Options{})
 	big := strings.Repeat("x", 256<<10)
 	for name, c := range map[string]struct{ send, want string }{

@@ -315,7 +315,7 @@ var protocol = []struct{ name, versions, lines string }{
 		< MESSAGE\n | expires:0\n | \n\nfresh`},
 }
 
-func TestDestinations(t *testing.T) {
+func TestAttack19Destinations(t *testing.T) {
 	addr := serve(t, broker.Options{})
 	for _, d := range []string{"", "a", "/queue/", "/temp-queue/a", "/queue/*", "/topic/>", "/queue/a,/queue/b", "/queue/a?x=y", "/queue/a b",
 		`/queue/a\cb`, `/queue/a\nb`, "/queue/" + strings.Repeat("a", 256)} {
@@ -329,7 +329,7 @@ func TestDestinations(t *testing.T) {
 }
 
 // A header that a version cannot carry must not become two.
-func TestNoInjectionAcrossVersions(t *testing.T) {
+func TestAttack18NoInjectionAcrossVersions(t *testing.T) {
 	addr := serve(t, broker.Options{})
 	sender := connected(t, addr, "1.2")
 	for version, want := range map[string][]string{
