@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -59,6 +60,7 @@ type HTTP struct {
 	posts   *web.Quota
 	active  *web.Quota       // calls
 	calls   *web.RateLimiter // nil: no limit
+	meters  sync.Map         // *meter of each SSE session
 
 	streamable *server.StreamableHTTPServer
 	sse        *server.SSEServer
@@ -100,12 +102,11 @@ func (s *Server) HTTP(o HTTPOptions) *HTTP {
 	h.streamable = server.NewStreamableHTTPServer(s.mcp,
 		server.WithSessionIdManagerResolver(h.ids),
 		server.WithSessionIdleTTL(o.SessionIdle),
-		server.WithHeartbeatInterval(15*time.Second),
 		server.WithDisableLocalhostProtection(true), // web.Guard is stricter and knows our names
 		server.WithStreamableHTTPLogger(quiet(s.log)))
 	h.sse = server.NewSSEServer(s.mcp,
 		server.WithUseFullURLForMessageEndpoint(false),
-		server.WithKeepAliveInterval(15*time.Second),
+		server.WithKeepAliveInterval(heartbeat),
 		server.WithSSEDisableLocalhostProtection(true),
 		server.WithSSEContextFunc(h.sseContext),
 		server.WithSessionIDGenerator(func(ctx context.Context, _ *http.Request) (string, error) {

@@ -41,6 +41,10 @@ type Options struct {
 	// have; see tools.Set.
 	Complete func(ctx context.Context, p swf.Principal, kind swf.Kind, value, username string) tools.Completion
 
+	// Extend adds to the protocol library's server what this package has no
+	// words for; the fixtures of the conformance suite need that.
+	Extend func(*server.MCPServer)
+
 	Version string // default swf.Version
 	Log     *slog.Logger
 
@@ -100,6 +104,9 @@ func New(o Options) (*Server, error) {
 	s.offerResources()
 	s.offerPrompts()
 	s.offerCompletion()
+	if o.Extend != nil {
+		o.Extend(s.mcp)
+	}
 	return s, nil
 }
 
@@ -150,45 +157,14 @@ func (s *Server) progress(ctx context.Context, req mcp.CallToolRequest) (tell fu
 	token, n := req.Params.Meta.ProgressToken, 0
 	tell = func(message string) {
 		n++
+		Notified(ctx)
 		err := s.mcp.SendNotificationToClient(ctx, string(mcp.MethodNotificationProgress),
 			map[string]any{"progressToken": token, "progress": n, "message": message})
 		if err != nil {
 			s.log.Debug("progress not told", "err", err)
 		}
 	}
-	return tell, func() { waitWritten(ctx, n) }
-}
-
-const (
-	settlePause = 2 * time.Millisecond
-	settleLimit = 100 * time.Millisecond
-)
-
-// waitWritten gives the library time to write the notifications that are queued:
-// one that is taken from the queue just before the handler returns gets lost
-// (mcp-go issue 763). Sessions of our own write in order by themselves.
-func waitWritten(ctx context.Context, sent int) {
-	session := server.ClientSessionFromContext(ctx)
-	if _, ordered := session.(*pipeSession); session == nil || ordered || sent == 0 {
-		return
-	}
-	limit := time.NewTimer(settleLimit)
-	defer limit.Stop()
-	tick := time.NewTicker(settlePause)
-	defer tick.Stop()
-	for empty := false; ; {
-		select {
-		case <-tick.C:
-			if empty {
-				return
-			}
-			empty = len(session.NotificationChannel()) == 0
-		case <-limit.C:
-			return
-		case <-ctx.Done():
-			return
-		}
-	}
+	return tell, func() { waitWritten(ctx) }
 }
 
 type servedKey struct{}

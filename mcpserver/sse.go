@@ -32,12 +32,14 @@ func (h *HTTP) serveSSE(w http.ResponseWriter, r *http.Request) {
 		tooMany(w, "sessions")
 		return
 	}
-	id := h.ids.mint(who)
+	id, seen := h.ids.mint(who), &meter{}
 	defer h.ids.end(id)
+	h.meters.Store(id, seen)
+	defer h.meters.Delete(id)
 	pw, r, done := patient(w, r, h.o.WriteLimit)
 	defer done()
 	defer context.AfterFunc(h.stopping, pw.cancel)()
-	h.sse.SSEHandler().ServeHTTP(pw, r.WithContext(context.WithValue(r.Context(), sseIDKey{}, id)))
+	h.sse.SSEHandler().ServeHTTP(counted{pw, seen}, r.WithContext(context.WithValue(r.Context(), sseIDKey{}, id)))
 }
 
 // serveMessage is /message: what a client of /sse sends. The transport knows
@@ -59,6 +61,9 @@ func (h *HTTP) serveMessage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer taken()
+	if seen, ok := h.meters.Load(r.URL.Query().Get("sessionId")); ok {
+		r = r.WithContext(metered(r.Context(), seen.(*meter)))
+	}
 	r.Header.Del(mcp.HeaderProtocolVersion)
 	pw, r, done := patient(w, r, h.o.WriteLimit)
 	defer done()

@@ -49,11 +49,40 @@ func (h *HTTP) serveMCP(w http.ResponseWriter, r *http.Request) {
 		defer leave()
 		defer context.AfterFunc(h.stopping, pw.cancel)()
 	}
+	if r.Method == http.MethodGet && !modern {
+		idle(pw, r)
+		return
+	}
 	if !stream && !accepts(r, "text/event-stream") {
 		h.streamable.ServeHTTP(plainWriter{pw}, r)
 		return
 	}
-	h.streamable.ServeHTTP(pw, r)
+	seen := &meter{}
+	h.streamable.ServeHTTP(counted{pw, seen}, r.WithContext(metered(r.Context(), seen)))
+}
+
+// heartbeat keeps streams alive through proxies, and notices clients that left.
+const heartbeat = 15 * time.Second
+
+// idle is the stream of a GET. Nothing is ever said on it: what is offered does
+// not change, and all else belongs to the call that it is about. The library's
+// own one would take the calls' notifications away from their answers.
+func idle(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.WriteHeader(http.StatusOK)
+	rc := http.NewResponseController(w)
+	tick := time.NewTicker(heartbeat)
+	defer tick.Stop()
+	for {
+		if _, err := io.WriteString(w, ": \n\n"); err != nil || rc.Flush() != nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-r.Context().Done():
+			return
+		}
+	}
 }
 
 // admit checks the session. Requests of 2026-07-28 have none.

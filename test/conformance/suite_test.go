@@ -1,0 +1,159 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/epic-swf/testbed/control"
+	"github.com/epic-swf/testbed/mcpserver"
+	"github.com/epic-swf/testbed/swf"
+	"github.com/epic-swf/testbed/tools"
+	"github.com/epic-swf/testbed/web"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// limit is when something hangs; it is no verdict on speed.
+const limit = 10 * time.Minute
+
+// TestConformance runs every scenario of a revision's requirements. The
+// suite's exit code counts the scored ones only: extensions are not.
+func TestConformance(t *testing.T) {
+	node, modules := tool(t, "SWF_TEST_NODE", "Node 22"), tool(t, "SWF_TEST_NODE_MODULES", "the conformance suite")
+	suite := filepath.Join(modules, "@modelcontextprotocol", "conformance", "dist", "index.js")
+	for _, revision := range []string{"2025-11-25", "2026-07-28"} {
+		t.Run(revision, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, node, suite, "server", "--url", serve(t), "--requirements", revision, "--output-dir", t.TempDir())
+			cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "NO_COLOR=1"}
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			t.Log(summary(out))
+		})
+	}
+}
+
+// summary is the end of what the suite says.
+func summary(out []byte) string {
+	text := strings.TrimSpace(string(out))
+	if i := strings.LastIndex(text, "=== SUMMARY ==="); i >= 0 {
+		text = text[i:]
+	}
+	return text
+}
+
+// tool is what the set-up script puts into the environment.
+func tool(t *testing.T, name, what string) string {
+	t.Helper()
+	value := os.Getenv(name)
+	if value == "" {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("%s is not set, so %s is missing: scripts/setup.sh test", name, what)
+		}
+		t.Skipf("%s is not set: run by scripts/setup.sh test", name)
+	}
+	return value
+}
+
+// nobody is a Commander of users without managers.
+type nobody struct{}
+
+func (nobody) Ping(context.Context, string) (control.Pong, error) {
+	return control.Pong{}, swf.E(swf.CodeNoManager, "no manager", "start one")
+}
+
+func (nobody) Ask(context.Context, control.Command, func(control.Reply)) (control.Reply, error) {
+	return control.Reply{}, swf.E(swf.CodeNoManager, "no manager", "start one")
+}
+
+const token = "the-token-of-the-suite"
+
+// serve runs our server with its fixtures and returns the URL to test. The
+// suite cannot send a token, so what it talks to adds that.
+func serve(t *testing.T) string {
+	t.Helper()
+	// Our own resources are left out: the suite reads the first it finds, and
+	// those show what a monitor knows.
+	set := tools.New(tools.Options{Commander: nobody{}})
+	s, err := mcpserver.New(mcpserver.Options{Tools: set.Tools(), Prompts: set.Prompts(), Complete: set.Complete, Extend: fixtures})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := s.HTTP(mcpserver.HTTPOptions{PerSecond: -1, Lookup: func(given string) (swf.Principal, bool) {
+		return swf.Principal{Name: "ann"}, given == token
+	}})
+	behind := start(t, requiringCapability(h), h.Close)
+	target, err := url.Parse(behind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return start(t, &httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(target)
+		r.Out.Host = r.In.Host // what the suite claims to have asked for
+		r.Out.Header.Set("Authorization", "Bearer "+token)
+	}, ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }}, nil) + "/mcp"
+}
+
+func start(t *testing.T, h http.Handler, before func()) string {
+	t.Helper()
+	ln, err := web.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- (&web.Server{Listener: ln, Handler: h, BeforeShutdown: before}).Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return "http://" + ln.Addr().String()
+}
+
+// requiringCapability answers for the one fixture that needs something of the
+// client that none of our tools does. A handler of the library cannot choose
+// that error.
+func requiringCapability(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		var m struct {
+			ID     json.RawMessage
+			Params struct {
+				Name string
+				Meta map[string]json.RawMessage `json:"_meta"`
+			}
+		}
+		_ = json.Unmarshal(body, &m) // the server itself says what is wrong
+		if m.Params.Name != "test_missing_capability" || bytes.Contains(m.Params.Meta["io.modelcontextprotocol/clientCapabilities"], []byte("sampling")) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		web.WriteJSON(w, http.StatusBadRequest, map[string]any{"jsonrpc": "2.0", "id": m.ID, "error": map[string]any{
+			"code": -32021, "message": "the client does not declare sampling", "data": map[string]any{"requiredCapabilities": map[string]any{"sampling": map[string]any{}}}}})
+	})
+}
