@@ -77,19 +77,27 @@ func (l *legacy) drop(d *amq.Delivery, why string) {
 }
 
 // command completes what a Python sender left out. A body with a timestamp is
-// one intent for ever; one without is new each time.
+// one intent for ever; one without is new each time. One of our own protocol
+// keeps its times, and is refused where its id is known: somebody has copied a
+// command from the queue of signed ones.
 func (l *legacy) command(body []byte) (control.Command, error) {
 	cmd, err := control.DecodeCommand(body)
 	if err != nil {
 		return cmd, err
 	}
+	if rec, err := l.m.journal.Get(cmd.ID); cmd.ID != "" && (err != nil || rec != nil) {
+		return cmd, swf.E(swf.CodeConflict, "it is a copy of a command that this manager has had", "send a new command")
+	}
+	ours := cmd.ID != "" && !cmd.ExpiresAt.IsZero()
 	cmd.ID = ""
 	if cmd.Timestamp != "" {
 		sum := sha256.Sum256(body)
 		cmd.ID = "py-" + hex.EncodeToString(sum[:16])
 	}
 	cmd.Username, cmd.IssuedBy = l.m.o.Username, legacyIssuer
-	cmd.IssuedAt, cmd.ExpiresAt = time.Time{}, time.Time{}
+	if !ours {
+		cmd.IssuedAt, cmd.ExpiresAt = time.Time{}, time.Time{}
+	}
 	cmd.Complete(time.Now())
 	switch cmd.Verb {
 	case control.RunWorkflow, control.StopWorkflow:
