@@ -15,6 +15,7 @@ import (
 
 	"github.com/epic-swf/testbed/amq"
 	"github.com/epic-swf/testbed/amq/broker"
+	"github.com/epic-swf/testbed/audit"
 	"github.com/epic-swf/testbed/control"
 	"github.com/epic-swf/testbed/mcpserver"
 	"github.com/epic-swf/testbed/monitor"
@@ -28,6 +29,9 @@ import (
 // patience is how long a test waits for what must come; it is no verdict on
 // speed.
 const patience = 60 * time.Second
+
+// short is how long a call may wait whose outcome does not matter.
+const short = 200 * time.Millisecond
 
 // The users of every site. Carol is an operator.
 const (
@@ -53,6 +57,7 @@ type site struct {
 	server *mcpserver.Server
 	sent   *sent // what the MCP server published
 	log    *logged
+	trail  *logged // the audit trails of the MCP server and of the managers
 
 	ctx  context.Context
 	wait sync.WaitGroup
@@ -62,6 +67,7 @@ type site struct {
 type siteOptions struct {
 	users    []string // besides ann, bob and carol
 	limits   tools.Limits
+	wait     time.Duration // for an outcome; default 10 s
 	readOnly bool
 	http     mcpserver.HTTPOptions // Lookup is filled in
 }
@@ -78,7 +84,7 @@ func newSite(t testing.TB, o siteOptions) *site {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &site{t: t, dir: dir, ctx: ctx, login: "testbed", passcode: "broker-passcode-of-the-site",
-		monitorKey: "monitor-token-of-the-site", users: map[string]*user{}, sent: &sent{}, log: &logged{}}
+		monitorKey: "monitor-token-of-the-site", users: map[string]*user{}, sent: &sent{}, log: &logged{}, trail: &logged{}}
 	t.Cleanup(func() {
 		cancel()
 		s.wait.Wait()
@@ -128,9 +134,40 @@ func (s *site) serveMonitor() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	rest := httptest.NewServer(api.New(api.Options{Store: st, Token: s.monitorKey, Log: s.log.logger()}))
+	rest := httptest.NewServer(api.New(api.Options{Store: st, Token: s.monitorKey, Lookup: s.lookupForMonitor, ClosedLogs: true, Log: s.log.logger()}))
 	s.monitor = rest.URL
 	s.t.Cleanup(func() { rest.Close(); _ = st.Close() })
+}
+
+// lookupForMonitor knows the tokens that users' agents have for the monitor.
+func (s *site) lookupForMonitor(token string) (swf.Principal, bool) {
+	name, ok := strings.CutPrefix(token, "monitor-token-of-")
+	if u := s.users[name]; ok && u != nil {
+		return u.principal(), true
+	}
+	return swf.Principal{}, false
+}
+
+// records is the audit trail so far.
+func (s *site) records() (list []audit.Record) {
+	s.t.Helper()
+	for line := range strings.Lines(s.trail.String()) {
+		var r audit.Record
+		decode(s.t, []byte(line), &r)
+		list = append(list, r)
+	}
+	return list
+}
+
+// recordsOf are those about calls of one user, since the first n records.
+func (s *site) recordsOf(who string, n int) (list []audit.Record) {
+	s.t.Helper()
+	for _, r := range s.records()[n:] {
+		if r.Who == who && r.Part == "mcp" {
+			list = append(list, r)
+		}
+	}
+	return list
 }
 
 // monitorClient is a client that knows the monitor's token.
@@ -159,7 +196,8 @@ func (s *site) serveMCP(o siteOptions) {
 		o.http.PerSecond = -1
 	}
 	client := control.NewClient(control.ClientOptions{Bus: spying{s.connect(), s.sent}, Keys: s.keyOf, Source: "mcp", Log: s.log.logger()})
-	set := tools.New(tools.Options{Commander: client, Monitor: s.monitorClient(), Log: s.log.logger(), Limits: o.limits})
+	set := tools.New(tools.Options{Commander: client, Monitor: s.monitorClient(), Log: s.log.logger(), Limits: o.limits,
+		ShortWait: o.wait, Audit: audit.New("mcp", s.trail, s.log.logger())})
 	var err error
 	s.server, err = mcpserver.New(mcpserver.Options{Tools: set.Tools(), Resources: set.Resources(), Prompts: set.Prompts(),
 		Complete: set.Complete, ReadOnly: o.readOnly, Log: s.log.logger(), Version: "v0.0.0-test"})

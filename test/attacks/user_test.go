@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/epic-swf/testbed/audit"
 	"github.com/epic-swf/testbed/config"
 	"github.com/epic-swf/testbed/control"
 	"github.com/epic-swf/testbed/manager"
@@ -36,7 +37,8 @@ func (s *site) startManager(name string) *user {
 	u.makeFolder()
 	ready, failed := make(chan struct{}), make(chan error, 1)
 	m := manager.New(manager.Options{Username: name, Paths: u.paths, Testbed: u.testbed(), Broker: s.brokerOptions(), Keys: u.key.Ring,
-		Monitor: s.monitorClient(), Ready: func() { close(ready) }, Log: s.log.logger().With("manager", name)})
+		Monitor: s.monitorClient(), Ready: func() { close(ready) }, Log: s.log.logger().With("manager", name),
+		Audit: audit.New("manager", s.trail, s.log.logger())})
 	s.wait.Go(func() { failed <- m.Run(s.ctx) })
 	s.t.Cleanup(u.sweep)
 	select {
