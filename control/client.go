@@ -166,9 +166,6 @@ func (c *Client) copies(cmd *Command, ring Ring, body []byte) ([]amq.Message, er
 		"expires":        fmt.Sprint(cmd.ExpiresAt.Add(BrokerSlop).UnixMilli()),
 		"persistent":     fmt.Sprint(cmd.Verb.Effect()),
 	}
-	if !cmd.Verb.Effect() {
-		h["expires"] = fmt.Sprint(cmd.ExpiresAt.UnixMilli())
-	}
 	m := amq.Message{Destination: c.o.Queue(cmd.Username), Headers: h, Body: body}
 	if ring.IsZero() {
 		return []amq.Message{m}, nil

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	replyTTL   = 5 * time.Minute  // in the broker; the journal has it for longer
+	replyTTL   = 5 * time.Minute  // in the broker, whose clock may be off; the journal has it for longer
 	replyPatch = 10 * time.Second // how long one reply may wait for the broker
 	replyQueue = 1024
 )
@@ -113,7 +113,7 @@ func (m *Manager) publishReply(o outbound) {
 	h := map[string]string{
 		"correlation-id": o.reply.CommandID,
 		"persistent":     "false",
-		"expires":        fmt.Sprint(time.Now().Add(replyTTL).UnixMilli()),
+		"expires":        fmt.Sprint(time.Now().Add(replyTTL + control.BrokerSlop).UnixMilli()),
 	}
 	if ring := m.o.Keys(); !ring.IsZero() {
 		k := ring.Key(o.to.KeyID)

@@ -191,7 +191,7 @@ func (r *Runner) reply(ctx context.Context, cmd control.Command, a control.Reply
 	err = r.o.Bus.Publish(ctx, amq.Message{Destination: cmd.ReplyTo, Body: body, Headers: map[string]string{
 		"correlation-id":        cmd.ID,
 		"persistent":            "false",
-		"expires":               strconv.FormatInt(time.Now().Add(control.TTL).UnixMilli(), 10),
+		"expires":               strconv.FormatInt(time.Now().Add(control.TTL+control.BrokerSlop).UnixMilli(), 10),
 		control.SignatureHeader: r.o.Key.Sign(control.DomainReply, body),
 	}})
 	if err != nil {

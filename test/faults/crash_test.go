@@ -170,6 +170,7 @@ func (s *site) stands(u *user, c *control.Client, op *operation) {
 	s.t.Helper()
 	switch {
 	case op.cmd.Verb == control.StartTestbed && op.heard.Outcome == control.Succeeded:
+		u.wrote(op)
 		u.standing(op.heard.Programs)
 	case op.cmd.Verb == control.StartTestbed, op.cmd.Verb == control.StopTestbed, op.cmd.Verb == control.Restart:
 		u.standing(nil)
@@ -187,7 +188,24 @@ func broughtDown(s *site, u *user, c *control.Client) {
 
 func broughtUp(s *site, u *user, c *control.Client) {
 	broughtDown(s, u, c)
-	s.want(c, u, start(""), control.Succeeded)
+	u.wrote(s.want(c, u, start(""), control.Succeeded))
+}
+
+// wrote waits until the program of a start that succeeded wrote its line: it is
+// RUNNING, and may be stopped, a moment before.
+func (u *user) wrote(op *operation) *operation {
+	u.s.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); pause(10 * time.Millisecond) {
+		effects, err := readEffects(u.effects())
+		if err != nil {
+			u.s.t.Fatal(err)
+		}
+		if slices.ContainsFunc(effects, func(e effect) bool { return !e.stop && e.id == op.cmd.ID }) {
+			return op
+		}
+	}
+	u.s.t.Fatalf("the program of start %s wrote nothing", op.cmd.ID)
+	return op
 }
 
 func always(cmd control.Command) func() control.Command { return func() control.Command { return cmd } }

@@ -17,6 +17,7 @@ type link struct {
 	hole   atomic.Bool  // nothing passes, and nobody is told
 	away   atomic.Bool  // new connections are refused by closing them
 	watch  atomic.Pointer[watch]
+	edit   atomic.Pointer[func([]byte)] // changes what passes towards the broker, in place
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
@@ -85,6 +86,9 @@ func (l *link) pass(to, from net.Conn, up bool) {
 			}
 			if !l.inspect(b[:n], up) || l.hole.Load() {
 				continue // swallowed; both ends believe in the other
+			}
+			if f := l.edit.Load(); f != nil && up {
+				(*f)(b[:n])
 			}
 			if _, err := to.Write(b[:n]); err != nil {
 				return
