@@ -58,8 +58,8 @@ const settleTime = time.Second
 // What else is timed, in parts of the settling time.
 const (
 	deafAfter  = 5  // times: charge is taken although nothing comes back from the topic
-	repeatPart = 10 // of it: a claim that has not come back is announced again
-	gapPart    = 50 // of it: between two announcements, whatever comes in
+	repeatPart = 10  // of it, at most: a claim that has not come back is announced again
+	gapPart    = 100 // of it: between two announcements, whatever comes in
 )
 
 func newTenure(o tenureOptions) *tenure {
@@ -126,7 +126,7 @@ func (t *tenure) due() <-chan time.Time {
 	case t.claim.Tenure == "" || t.claim.InCharge || t.rival != nil:
 		return nil
 	case t.echoed.IsZero() && (now.Sub(t.began) < deafAfter*t.o.settle || !t.o.bus.Up()):
-		return time.After(t.o.settle / repeatPart)
+		return time.After(min(now.Sub(t.began), t.o.settle/repeatPart)) // the first may have been quicker than the subscription
 	case t.echoed.IsZero():
 		t.o.log.Warn("our own announcement does not come back: another manager of this user would not be heard", "topic", t.o.topic)
 	case now.Sub(t.echoed) < t.o.settle:
