@@ -130,6 +130,7 @@ func (a *app) findServer() (*place, error) {
 // mcpParts is an MCP server with what stands behind it.
 type mcpParts struct {
 	server   *mcpserver.Server
+	tools    *tools.Set
 	settings config.ServerSettings
 	client   *control.Client
 	bus      *lazyBus
@@ -171,6 +172,7 @@ func (p *place) newMCP(f offerFlags, log *slog.Logger) (*mcpParts, error) {
 		o.Monitor = client
 	}
 	set := tools.New(o)
+	s.tools = set
 	s.server, err = mcpserver.New(mcpserver.Options{
 		Tools: set.Tools(), Resources: set.Resources(), Prompts: set.Prompts(), Complete: set.Complete,
 		ToolPrefix: f.prefix, Toolsets: f.toolsets, ReadOnly: f.readOnly, Log: log,

@@ -14,6 +14,7 @@ import (
 	"github.com/epic-swf/testbed/amq"
 	"github.com/epic-swf/testbed/config"
 	"github.com/epic-swf/testbed/monitor/api"
+	"github.com/epic-swf/testbed/monitor/dashboard"
 	"github.com/epic-swf/testbed/monitor/recorder"
 	"github.com/epic-swf/testbed/monitor/store"
 	"github.com/epic-swf/testbed/swf"
@@ -77,10 +78,13 @@ func (a *app) monitor(ctx context.Context, f monitorFlags) error {
 	if m.broker, err = p.broker(log); err != nil {
 		return err
 	}
+	if m.pages.Anonymous = (swf.Principal{Name: p.username, ReadOnly: true}); !f.insecure {
+		m.pages.Lookup = eitherToken(p.tokens(log).Lookup(config.ForMCP), oneToken(m.token, m.pages.Anonymous))
+	}
 	parts := newParts(ctx)
-	url, err := m.start(parts)
+	url, pages, err := m.start(parts)
 	if err == nil {
-		fmt.Fprintf(a.out, "monitor: %s\ntoken: %s\n", url, token)
+		fmt.Fprintf(a.out, "monitor: %s\ntoken: %s\npages: %s%s\n", url, token, url, pages.Link(m.pages.Anonymous))
 		select {
 		case <-ctx.Done():
 		case <-parts.failed.Done():
@@ -122,16 +126,19 @@ type monitorPart struct {
 	token  swf.Secret // opens everything; "": nobody is asked for a token
 	users  func(token string) (swf.Principal, bool)
 	broker amq.Options
+	pages  dashboard.Options // Store, Feed and Log are filled in
 	log    *slog.Logger
 }
 
-// start runs it among the parts and returns its URL.
-func (m monitorPart) start(p *parts) (url string, err error) {
-	s, err := store.Open(p.ctx, m.store)
+// start runs it among the parts and returns its URL and its pages.
+func (m monitorPart) start(p *parts) (url string, pages *dashboard.Dashboard, err error) {
+	opened, err := store.Open(p.ctx, m.store)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	p.last(s.Close)
+	p.last(opened.Close)
+	feed := new(dashboard.Feed)
+	s := feed.Watch(opened)
 	p.run("monitor sweep", func(ctx context.Context) error { return ignoreCancel(s.Run(ctx)) })
 	hub := api.NewHub()
 	bus := amq.New(m.broker)
@@ -140,13 +147,18 @@ func (m monitorPart) start(p *parts) (url string, err error) {
 	p.run("recorder", func(ctx context.Context) error { return ignoreCancel(heard.Run(ctx)) })
 	ln, url, err := m.listen.open(m.token != "", m.log)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	o := api.Options{Store: s, Token: m.token, Hub: hub, Log: m.log}
 	if m.token != "" {
 		o.Lookup, o.ClosedLogs = m.users, !m.listen.onlyThisHost()
 	}
-	h := web.Guard(api.New(o), web.GuardOptions{})
-	p.run("monitor", (&web.Server{Listener: ln, Handler: h, Log: m.log, BeforeShutdown: hub.Close}).Run)
-	return url, nil
+	m.pages.Store, m.pages.Feed, m.pages.Log = s, feed, m.log
+	pages = dashboard.New(m.pages)
+	h := web.Guard(beside(api.New(o), pages), web.GuardOptions{})
+	p.run("monitor", (&web.Server{Listener: ln, Handler: h, Log: m.log, BeforeShutdown: func() {
+		hub.Close()
+		feed.Close()
+	}}).Run)
+	return url, pages, nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/epic-swf/testbed/config"
 	"github.com/epic-swf/testbed/control"
 	"github.com/epic-swf/testbed/manager"
+	"github.com/epic-swf/testbed/monitor/dashboard"
 	"github.com/epic-swf/testbed/monitor/store"
 	"github.com/epic-swf/testbed/swf"
 	"github.com/epic-swf/testbed/web"
@@ -68,6 +69,8 @@ type up struct {
 	place *place
 	paths config.Paths
 	parts *parts
+	pages *dashboard.Dashboard
+	hands hands // what the pages' buttons do
 }
 
 func (a *app) newUp(f upFlags) *up {
@@ -142,7 +145,8 @@ func (u *up) serve() (*config.Endpoints, error) {
 		users:  (&place{paths: u.paths}).tokens(u.log).Lookup(config.ForMonitor),
 		broker: amq.Options{Addr: e.Broker, Login: e.BrokerLogin, Passcode: e.BrokerPasscode.Reveal(), Log: u.log}, log: u.log,
 	}
-	if e.Monitor, err = m.start(u.parts); err != nil {
+	m.pages = u.pageOptions()
+	if e.Monitor, u.pages, err = m.start(u.parts); err != nil {
 		return nil, err
 	}
 	mcpLn, err := web.Listen(u.f.mcp)
@@ -198,6 +202,7 @@ func (u *up) serveMCP(ln net.Listener, token swf.Secret) error {
 	if err != nil {
 		return err
 	}
+	u.hands.use(m.tools, u.place.configs)
 	var lookup func(string) (swf.Principal, bool)
 	if token != "" {
 		lookup = u.place.tokens(u.log).Lookup(config.ForMCP)
@@ -271,6 +276,7 @@ func (u *up) announce(e *config.Endpoints) {
 	text, _ := json.MarshalIndent(clients, "", "  ")
 	w := u.app.out
 	fmt.Fprintf(w, "testbed of %s is up in %s\n", u.place.username, u.paths.Dir)
+	fmt.Fprintf(w, "  pages    %s%s (good once, for ten minutes; later %s and the token of MCP)\n", e.Monitor, u.pages.Link(swf.Principal{Name: u.place.username}), e.Monitor)
 	fmt.Fprintf(w, "  broker   %s (STOMP)\n  monitor  %s\n  MCP      %s (SSE: /sse), token in %s\n", e.Broker, e.Monitor, e.MCP, filepath.Join(u.paths.Config, "mcp.token"))
 	fmt.Fprintf(w, "\nFor an MCP client (.mcp.json):\n%s\n\nIn another terminal, in that folder: testbed run, testbed status, testbed stop-agents. Ctrl-C here ends everything.\n", text)
 }

@@ -5,8 +5,8 @@
 #   build  certificates, for Go's module downloads
 #   demo   build, and supervisord
 #   brokers  ActiveMQ Classic, and Apache Artemis by Maven into .cache/artemis
-#   test   demo, and a C compiler (go test -race), iproute2, the brokers,
-#          PostgreSQL, Node 22 and the official MCP clients, those in Python too; of these,
+#   test   demo, and a C compiler (go test -race), iproute2, the brokers, PostgreSQL,
+#          Chromium, Node 22 and the official MCP clients, those in Python too; of these,
 #          a missing one makes its tests skip, or, where CI is set, fails here
 #
 # Packages come from the machine's package manager, as root or by "sudo -n",
@@ -17,7 +17,8 @@
 #
 # COMMAND sees SWF_SUPERVISORD (path of the program) and, for tests,
 # SWF_TEST_ARTEMIS (the folder of that broker),
-# SWF_TEST_NODE (Node 22.19 or later), SWF_TEST_NODE_MODULES and SWF_TEST_PYTHON
+# SWF_TEST_CHROMIUM, SWF_TEST_NODE (Node 22.19 or later), SWF_TEST_NODE_MODULES
+# (the clients and axe-core) and SWF_TEST_PYTHON
 # (a Python that has the packages mcp and stomp.py).
 set -eu
 
@@ -255,6 +256,23 @@ need_artemis() {
 	lacking "Apache Artemis" "its tests are skipped" "$hint"
 }
 
+# chromium_path prints the browser that shows the dashboard to the tests.
+chromium_path() {
+	for c in "${SWF_TEST_CHROMIUM:-}" chromium chromium-browser google-chrome; do
+		if [ -n "$c" ] && have "$c"; then
+			command -v "$c"
+			return 0
+		fi
+	done
+	return 1
+}
+
+need_chromium() {
+	chromium_path >/dev/null && return 0
+	packages chromium && chromium_path >/dev/null && return 0
+	lacking "Chromium" "the tests of the dashboard's pages are skipped" "on Debian: apt-get install chromium"
+}
+
 # node_path prints a Node of at least 22.19, which the MCP Inspector needs.
 node_path() {
 	for n in "${SWF_TEST_NODE:-}" "$node"/node_modules/node-linux-*/bin/node "$(command -v node || :)"; do
@@ -329,6 +347,7 @@ test)
 	need_activemq
 	need_artemis
 	need_postgresql
+	need_chromium
 	need_mcp_clients
 	need_python_clients
 	;;
@@ -340,6 +359,7 @@ if path=$(supervisord_path); then export SWF_SUPERVISORD="$path"; fi
 if [ "$purpose" = test ] && path=$(node_path) && [ -e "$node/installed.json" ]; then
 	export SWF_TEST_NODE="$path" SWF_TEST_NODE_MODULES="$node/node_modules"
 fi
+if [ "$purpose" = test ] && path=$(chromium_path); then export SWF_TEST_CHROMIUM="$path"; fi
 if [ "$purpose" = test ] && [ -e "$artemis/installed" ]; then export SWF_TEST_ARTEMIS="$artemis"; fi
 if [ "$purpose" = test ] && [ -e "$python/installed.txt" ]; then export SWF_TEST_PYTHON="$python/bin/python"; fi
 exec "$@"
