@@ -33,7 +33,10 @@ func forEachBroker(t *testing.T, test func(t *testing.T, k kind)) {
 		if !slices.Contains(strings.Split(*over, ","), k.name) {
 			continue
 		}
-		t.Run(k.name, func(t *testing.T) { test(t, k) })
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, k)
+		})
 	}
 }
 

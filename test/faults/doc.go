@@ -3,7 +3,7 @@
 // paused, all chosen by a seed. Broker and managers are processes of their
 // own, so that SIGKILL is real; supervisord is the real one throughout.
 //
-// It judges by three witnesses: what clients heard, the managers' journals, and
-// the lines that each program writes as it starts and stops. Start reading at
+// It judges by what clients heard, the managers' journals, the lines that each
+// program writes as it starts and stops, and supervisord's log. Start reading at
 // check_test.go; planted_test.go shows that the judge can say no.
 package faults

@@ -3,11 +3,11 @@ package faults
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/epic-swf/testbed/control"
+	"github.com/epic-swf/testbed/swf"
 )
 
 // operation is one command and what its client heard of it.
@@ -72,6 +72,10 @@ func (h *history) effects() []*operation {
 func (s *site) resolve(c *control.Client) {
 	s.t.Helper()
 	for _, op := range s.history.effects() {
+		if unwritten(op.heard) {
+			op.final = op.heard
+			continue
+		}
 		for deadline := time.Now().Add(patience + control.TTL); ; {
 			of := s.lookup(c, op)
 			if of != nil && of.Outcome != control.Pending {
@@ -104,22 +108,24 @@ func (s *site) lookup(c *control.Client, op *operation) *control.Reply {
 	return r.Of
 }
 
-// tally counts how the commands ended.
-func (h *history) tally() map[string]int {
-	n := make(map[string]int)
-	for _, op := range h.effects() {
-		key := fmt.Sprintf("%s %s %s", op.cmd.Verb, op.final.Outcome, code(op.final))
-		if op.err != nil {
-			key = "not sent"
-		}
-		n[key]++
-	}
-	return n
+// ending is what commands came to.
+type ending struct {
+	verb    control.Verb
+	outcome control.Outcome // "" was not sent
+	code    swf.Code
 }
 
-// forget leaves an operation out of the judgement.
-func (h *history) forget(op *operation) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.ops = slices.DeleteFunc(h.ops, func(o *operation) bool { return o == op })
+func (e ending) String() string { return fmt.Sprint(e.verb, " ", e.outcome, " ", e.code) }
+
+// tally counts how the commands ended.
+func (h *history) tally() map[ending]int {
+	n := make(map[ending]int)
+	for _, op := range h.effects() {
+		e := ending{op.cmd.Verb, op.final.Outcome, code(op.final)}
+		if op.err != nil {
+			e.outcome = ""
+		}
+		n[e]++
+	}
+	return n
 }

@@ -63,9 +63,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
+	began := time.Now()
 	code := m.Run()
 	endShared()
-	if err := writeReport(); err != nil {
+	if err := rows.conclude(time.Since(began)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}

@@ -39,26 +39,25 @@ var model = porcupine.Model{
 		case s.verb == control.Status:
 			return pid == s.pid, pid
 		}
-		return true, 0 // a stop, or a supervisord that was killed
+		return true, 0 // a stop, or a crash
 	},
 	DescribeOperation: func(input, _ any) string { return fmt.Sprint(input) },
 }
 
 // linearizable checks each user's history: is there one order of all commands,
 // true to the times, that explains every answer?
-func (s *site) linearizable() string {
-	total := 0
+func (s *site) linearizable() (operations int, wrong string) {
 	for _, u := range s.users {
 		ops := s.steps(u)
-		total += len(ops)
+		operations += len(ops)
 		switch porcupine.CheckOperationsTimeout(model, ops, patience) {
 		case porcupine.Illegal:
-			return fmt.Sprintf("not linearizable (%s, %d operations)", u.name, len(ops))
+			wrong = fmt.Sprintf("not linearizable (%s, %d operations)", u.name, len(ops))
 		case porcupine.Unknown:
-			return fmt.Sprintf("not decided in time (%s, %d operations)", u.name, len(ops))
+			wrong = fmt.Sprintf("not decided in time (%s, %d operations)", u.name, len(ops))
 		}
 	}
-	return fmt.Sprintf("%d operations linearizable", total)
+	return operations, wrong
 }
 
 func (s *site) steps(u *user) []porcupine.Operation {

@@ -51,10 +51,11 @@ type user struct {
 
 	mu      sync.Mutex
 	manager *process
-	crashes []crash // of supervisord
+	crashes []crash
 }
 
-// crash is when a supervisord was killed, as an operation on its testbed.
+// crash is when a supervisord or a runner was killed, as an operation on its
+// testbed.
 type crash struct{ from, to time.Time }
 
 // setting is what a site is made of.
@@ -234,23 +235,55 @@ func (u *user) spawnAs(change func(*role)) {
 	u.manager = spawn(u.s.t, r, filepath.Join(u.s.dir, u.name+".log"))
 }
 
-// killSupervisord ends it as a crash would, and reports whether one lived.
+// signalSupervisord sends it a signal, and reports whether one lived. What is
+// killed is dead when it returns.
 func (u *user) signalSupervisord(sig syscall.Signal) bool {
-	c := crash{from: time.Now()}
-	pid := u.supervisord()
+	from, pid := time.Now(), u.supervisord()
 	if pid == 0 || syscall.Kill(pid, sig) != nil {
 		return false
 	}
 	if sig == syscall.SIGKILL {
-		for syscall.Kill(pid, 0) == nil && u.supervisord() == pid {
-			pause(time.Millisecond)
-		}
-		c.to = time.Now()
-		u.mu.Lock()
-		u.crashes = append(u.crashes, c)
-		u.mu.Unlock()
+		u.crashed(from, func() bool { return u.supervisord() == pid })
 	}
 	return true
+}
+
+// killRunner ends the runner that was started last as a crash would, and
+// reports whether it lived.
+func (u *user) killRunner() bool {
+	effects, err := readEffects(u.effects())
+	if err != nil {
+		u.s.t.Error(err)
+	}
+	from, pid := time.Now(), 0
+	for _, e := range effects {
+		if !e.stop {
+			pid = e.pid
+		}
+	}
+	if pid == 0 || !runs(pid, u.effects()) || syscall.Kill(pid, syscall.SIGKILL) != nil {
+		return false
+	}
+	// Until its parent has buried it, its parent does not know.
+	u.crashed(from, func() bool { return syscall.Kill(pid, 0) == nil })
+	return true
+}
+
+// crashed waits until what was killed is gone, and notes it as an operation on
+// the testbed.
+func (u *user) crashed(from time.Time, lives func() bool) {
+	for deadline := time.Now().Add(patience); lives() && time.Now().Before(deadline); {
+		pause(time.Millisecond)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.crashes = append(u.crashes, crash{from, time.Now()})
+}
+
+// runs reports whether a process lives that has the text among its arguments.
+func runs(pid int, text string) bool {
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && contains(line, text)
 }
 
 // supervisord is the pid of the live one, or 0.
@@ -263,8 +296,7 @@ func (u *user) supervisord() int {
 	if _, err := fmt.Sscan(string(b), &pid); err != nil {
 		return 0
 	}
-	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if err != nil || !contains(line, u.paths.Dir) {
+	if !runs(pid, u.paths.Dir) {
 		return 0
 	}
 	return pid
