@@ -36,6 +36,7 @@ func (e stateEvent) at() runAt {
 type happening struct {
 	Event swf.StateEvent `json:"event"`
 	Again bool           `json:"again,omitempty"` // whoever added it may have added it before
+	Once  bool           `json:"once,omitempty"`  // there is one of its type in a run, also where its message came twice
 }
 
 // cutEvent is a sample that is to be cut into slices.
@@ -90,8 +91,8 @@ func (f *Fast) tellCounters(ctx context.Context, e stateEvent, _ bool) error {
 // that may be there already is looked for; where that cannot be done it is
 // posted: twice is better than never.
 func (f *Fast) tellHappening(ctx context.Context, e happening, again bool) error {
-	if again || e.Again {
-		if have, err := f.base.o.Monitor.HasStateEvent(ctx, e.Event); err == nil && have {
+	if again || e.Again || e.Once {
+		if have, err := f.base.o.Monitor.HasStateEvent(ctx, e.Event, e.Once); err == nil && have {
 			return nil
 		}
 	}

@@ -141,5 +141,5 @@ func (f *Fast) eventAt(at swf.Timestamp, again bool, r runAt, m swf.Message, sta
 	}
 	data["execution_id"], data["simulation_tick"] = r.execution, m["simulation_tick"]
 	e.EventData, _ = json.Marshal(data)
-	f.base.Outbox().Add(eventHappened, "event "+e.EventType, happening{Event: e, Again: again})
+	f.base.Outbox().Add(eventHappened, "event "+e.EventType, happening{Event: e, Again: again, Once: m.Type() == swf.MsgEndRun})
 }

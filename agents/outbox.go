@@ -199,15 +199,28 @@ func (o *Outbox) Settle(ctx context.Context) bool {
 		return true
 	}
 	last := o.items[len(o.items)-1]
-	if o.failing {
-		o.failing = false
-		select {
-		case o.hurry <- struct{}{}:
-		default:
-		}
-	}
+	o.tryNow()
 	o.mu.Unlock()
 	return o.Wait(ctx, last)
+}
+
+// Hurry has the monitor tried at once where it did not answer before: somebody
+// has seen it.
+func (o *Outbox) Hurry() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.tryNow()
+}
+
+func (o *Outbox) tryNow() {
+	if !o.failing {
+		return
+	}
+	o.failing = false
+	select {
+	case o.hurry <- struct{}{}:
+	default:
+	}
 }
 
 func (o *Outbox) broadcast() {

@@ -27,7 +27,10 @@ func (b *Base) pulse(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		err := b.beat(ctx)
-		b.heard.Store(err == nil)
+		if back := !b.heard.Swap(err == nil) && err == nil; back {
+			b.outbox.Hurry()
+			b.logs.Hurry()
+		}
 		if err == nil && !registered {
 			err = b.register(ctx)
 			registered = err == nil

@@ -96,17 +96,14 @@ func (r *recorder) openRun(ctx context.Context, e runEvent) error {
 	return nil
 }
 
-// closeRun gives a run its end. A run that was stopped before it was imminent
-// was never registered.
+// closeRun gives a run its end, once: end_run comes again where it may not have
+// been heard. A run that was stopped before it was imminent was never registered.
 func (r *recorder) closeRun(ctx context.Context, e endRunEvent) error {
-	id, err := r.find(ctx, e.Number)
-	if errors.Is(err, errNoRun) {
-		return nil
-	}
-	if err != nil {
+	run, err := r.monitor.RunByNumber(ctx, e.Number)
+	if err != nil || run == nil || run.EndTime != nil {
 		return err
 	}
-	return r.monitor.PatchRun(ctx, id, map[string]any{"end_time": e.At})
+	return r.monitor.PatchRun(ctx, run.RunID, map[string]any{"end_time": e.At})
 }
 
 // register makes a file known. A run that this process never heard of began

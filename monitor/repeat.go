@@ -29,14 +29,14 @@ func (c *Client) HasLog(ctx context.Context, e swf.LogEntry) (bool, error) {
 	return false, err
 }
 
-// HasStateEvent reports whether the monitor has an event of that run and type
-// with just that data.
-func (c *Client) HasStateEvent(ctx context.Context, e swf.StateEvent) (bool, error) {
+// HasStateEvent reports whether the monitor has an event of that run and type:
+// any, or else one with just that time and data.
+func (c *Client) HasStateEvent(ctx context.Context, e swf.StateEvent, any bool) (bool, error) {
 	q := filter("run_number", strconv.FormatInt(e.RunNumber, 10), "event_type", e.EventType)
 	found, err := list[swf.StateEvent](ctx, c, "system-state-events/", q)
 	for _, have := range found {
-		if have.RunNumber == e.RunNumber && have.EventType == e.EventType && have.Timestamp.Equal(e.Timestamp.Truncate(time.Microsecond)) &&
-			sameJSON(have.EventData, e.EventData) {
+		if have.RunNumber == e.RunNumber && have.EventType == e.EventType &&
+			(any || have.Timestamp.Equal(e.Timestamp.Truncate(time.Microsecond)) && sameJSON(have.EventData, e.EventData)) {
 			return true, err
 		}
 	}

@@ -15,7 +15,7 @@ const reasonLost = "the workflow runner ended in the middle of the run"
 
 // endLost ends what an earlier runner left behind: its claims that have an
 // execution but no end that was told. They are never run again.
-func (r *Runner) endLost() {
+func (r *Runner) endLost(ctx context.Context) {
 	claims, err := r.o.Runs.Open()
 	if err != nil {
 		r.log.Error("cannot read the claims of earlier runs", "err", err)
@@ -23,6 +23,7 @@ func (r *Runner) endLost() {
 	for _, c := range claims {
 		r.log.Warn("an earlier runner ended before it could tell the end of this execution", "execution_id", c.ExecutionID)
 		r.base.Outbox().Do("end execution "+c.ExecutionID+" of an earlier runner", func(ctx context.Context) error { return r.lose(ctx, c) })
+		r.goWait(func() { r.endRunsOf(ctx, c) })
 	}
 	if err := r.o.Runs.Sweep(time.Now().Add(-keepClaims)); err != nil {
 		r.log.Warn("cannot remove old claims", "err", err)
@@ -50,23 +51,49 @@ func (r *Runner) lose(ctx context.Context, c control.Claim) error {
 	if err != nil {
 		return err
 	}
-	if err := r.endRunOf(ctx, c.ExecutionID); err != nil {
-		return err
-	}
 	return r.o.Runs.End(c.CommandID)
 }
 
-// endRunOf broadcasts the end_run that the dead runner did not, so that agents
-// and workers close the run; where the monitor shows an end it was heard.
-func (r *Runner) endRunOf(ctx context.Context, execution string) error {
+// endRunsOf broadcasts the end_run of an earlier runner's execution until the
+// monitor shows that it was heard: that runner may not have sent it, its agents
+// may have been stopped together with it and be about to listen only now, and
+// what they have to tell of the run may be on its way to the monitor still. Of
+// one whose end is known that is likely, so that it is waited for.
+func (r *Runner) endRunsOf(ctx context.Context, c control.Claim) {
+	ctx, cancel := context.WithTimeout(ctx, unheardTime)
+	defer cancel()
+	wait := unheardEvery
+	if c.Ending != nil {
+		wait = unheardMost
+	} else if r.endRunOf(ctx, c.ExecutionID) {
+		return
+	}
+	for ; ; wait = min(2*wait, unheardMost) {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+		if r.endRunOf(ctx, c.ExecutionID) {
+			return
+		}
+	}
+}
+
+// endRunOf broadcasts end_run for the execution's run, unless it has ended. A
+// monitor that is away is one that does not know.
+func (r *Runner) endRunOf(ctx context.Context, execution string) (ended bool) {
 	runs, err := r.o.Monitor.Runs(ctx)
 	if err != nil {
-		return err
+		return false
 	}
 	for _, run := range runs {
 		var imminent swf.Message
-		if run.EndTime != nil || json.Unmarshal(run.RunConditions, &imminent) != nil || imminent.ExecutionID() != execution {
+		if json.Unmarshal(run.RunConditions, &imminent) != nil || imminent.ExecutionID() != execution {
 			continue
+		}
+		if run.EndTime != nil {
+			return true
 		}
 		ctx, cancel := context.WithTimeout(ctx, publishTime)
 		defer cancel()
@@ -78,5 +105,5 @@ func (r *Runner) endRunOf(ctx context.Context, execution string) error {
 			r.log.Warn("the agents could not be told that a run is lost", "run_id", run.RunNumber, "err", err)
 		}
 	}
-	return nil
+	return false
 }

@@ -22,16 +22,19 @@ const agentType = "DAQ_Simulator"
 
 // Times of a runner.
 const (
-	callTime    = 3 * time.Second        // a call to the monitor that somebody waits for
-	noteTime    = 500 * time.Millisecond // an answer that a run has begun, for the monitor to have it
-	publishTime = 5 * time.Second        // a broadcast, while the broker is away
-	endTime     = time.Second            // the same once the run is being ended
-	replyTime   = 2 * time.Second        // a reply
-	tellTime    = time.Second            // at the end of a run, until the monitor has heard of it
-	readyTime   = 10 * time.Second       // for the agents to be ready
-	readyEvery  = 250 * time.Millisecond // between two looks at them
-	keepAnswers = 256                    // outcomes kept for repeated commands
-	keepClaims  = 8 * 24 * time.Hour     // longer than managers keep answers
+	callTime     = 3 * time.Second        // a call to the monitor that somebody waits for
+	noteTime     = 500 * time.Millisecond // an answer that a run has begun, for the monitor to have it
+	publishTime  = 5 * time.Second        // a broadcast, while the broker is away
+	endTime      = time.Second            // the same once the run is being ended
+	replyTime    = 2 * time.Second        // a reply
+	tellTime     = time.Second            // at the end of a run, until the monitor has heard of it
+	readyTime    = 10 * time.Second       // for the agents to be ready
+	readyEvery   = 250 * time.Millisecond // between two looks at them
+	unheardEvery = time.Second            // from the first broadcast of an earlier runner's end_run to the next
+	unheardMost  = 15 * time.Second       // between two later ones
+	unheardTime  = 10 * time.Minute       // then nobody listens who would close that run
+	keepAnswers  = 256                    // outcomes kept for repeated commands
+	keepClaims   = 8 * 24 * time.Hour     // longer than managers keep answers
 )
 
 // Options say whose runner it is and what it works with.
@@ -98,7 +101,7 @@ func New(o Options) (*Runner, error) {
 func (r *Runner) Run(ctx context.Context) error { return r.base.Run(ctx, r.serve) }
 
 func (r *Runner) serve(ctx context.Context) error {
-	r.endLost()
+	r.endLost(ctx)
 	subs := []*amq.Subscription{
 		r.o.Bus.Subscribe(swf.WorkflowQueue(r.o.Username), amq.SubscribeOptions{Prefetch: 10, OnSubscribed: r.base.BeatNow},
 			func(_ context.Context, d *amq.Delivery) { r.receive(ctx, d) }),

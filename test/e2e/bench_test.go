@@ -19,6 +19,7 @@ import (
 	"github.com/epic-swf/testbed/control"
 	"github.com/epic-swf/testbed/manager"
 	"github.com/epic-swf/testbed/monitor"
+	"github.com/epic-swf/testbed/monitor/store"
 	"github.com/epic-swf/testbed/supervisor"
 	"github.com/epic-swf/testbed/swf"
 	"github.com/epic-swf/testbed/tools"
@@ -38,6 +39,7 @@ type bench struct {
 
 	broker, monitor, manager, server *part
 	brokerAddr, monitorAddr          string
+	store                            store.Options // of the monitor
 
 	bus     *amq.Conn
 	client  *control.Client // the server's
@@ -68,13 +70,22 @@ func stock() map[string]string {
 // programs when some are given.
 func newBench(t *testing.T, programs map[string]string) *bench {
 	t.Helper()
+	return newBenchOn(t, store.Options{}, programs)
+}
+
+// newBenchOn is newBench with a monitor on that database; none is SQLite.
+func newBenchOn(t *testing.T, database store.Options, programs map[string]string) *bench {
+	t.Helper()
 	needSupervisord(t)
 	me, err := user.Current()
 	if err != nil {
 		t.Fatal(err)
 	}
 	n := hosts.Add(1) + 1
-	b := &bench{t: t, dir: folder(t, "b"), user: me.Username, host: fmt.Sprintf("127.0.%d.%d", n/250, n%250+1), key: control.NewKey()}
+	b := &bench{t: t, dir: folder(t, "b"), user: me.Username, host: fmt.Sprintf("127.0.%d.%d", n/250, n%250+1), key: control.NewKey(), store: database}
+	if b.store.DSN == "" {
+		b.store.Path = filepath.Join(b.dir, "monitor.db")
+	}
 	b.paths = config.Paths{Dir: b.dir, State: filepath.Join(b.dir, "s", "swf-testbed"), Config: filepath.Join(b.dir, "c", "swf-testbed")}
 	if err := b.paths.Make(); err != nil {
 		t.Fatal(err)
@@ -169,8 +180,10 @@ func (b *bench) startBroker() {
 
 func (b *bench) startMonitor() {
 	b.t.Helper()
-	b.monitor = listenAgain(b, b.monitorAddr, func(addr string) (*part, error) { return startMonitor(filepath.Join(b.dir, "monitor.db"), addr) })
-	b.monitorAddr = b.monitor.addr
+	b.monitor = listenAgain(b, b.monitorAddr, func(addr string) (*part, error) { return startMonitor(b.store, addr) })
+	if b.monitorAddr == "" { // the manager reads it
+		b.monitorAddr = b.monitor.addr
+	}
 }
 
 func (b *bench) brokerOptions() amq.Options {

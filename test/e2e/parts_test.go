@@ -56,9 +56,9 @@ func startBroker(addr string) (*part, error) {
 	return run(ln.Addr().String(), func(ctx context.Context) error { return broker.New(broker.Options{}).Serve(ctx, ln) }), nil
 }
 
-func startMonitor(db, addr string) (*part, error) {
+func startMonitor(o store.Options, addr string) (*part, error) {
 	ctx := context.Background()
-	s, err := store.Open(ctx, store.Options{Path: db})
+	s, err := store.Open(ctx, o)
 	if err != nil {
 		return nil, err
 	}

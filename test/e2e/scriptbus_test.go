@@ -23,6 +23,7 @@ import (
 	"github.com/epic-swf/testbed/amq"
 	"github.com/epic-swf/testbed/config"
 	"github.com/epic-swf/testbed/monitor"
+	"github.com/epic-swf/testbed/monitor/store"
 	"github.com/epic-swf/testbed/swf"
 )
 
@@ -31,7 +32,7 @@ func servicesCommand(ts *testscript.TestScript, neg bool, a []string) {
 	b, err := startBroker("127.0.0.1:0")
 	ts.Check(err)
 	ts.Defer(b.stop)
-	m, err := startMonitor(filepath.Join(ts.Getenv("WORK"), "services.db"), "127.0.0.1:0")
+	m, err := startMonitor(store.Options{Path: filepath.Join(ts.Getenv("WORK"), "services.db")}, "127.0.0.1:0")
 	ts.Check(err)
 	ts.Defer(m.stop)
 	host, port, err := net.SplitHostPort(b.addr)
