@@ -85,10 +85,10 @@ func report(w io.Writer, err error) {
 		return
 	}
 	var e *swf.Error
-	fmt.Fprintln(w, "error:", err)
+	fmt.Fprintln(w, "error:", swf.Printable(err.Error()))
 	switch {
 	case errors.As(err, &e) && e.Hint != "":
-		fmt.Fprintln(w, "hint:", e.Hint)
+		fmt.Fprintln(w, "hint:", swf.Printable(e.Hint))
 	case errors.As(err, new(usageError)):
 		fmt.Fprintln(w, "hint: see --help")
 	case errors.As(err, new(outcomeError)):

@@ -14,7 +14,7 @@ import (
 // show prints a value as JSON, or its text.
 func (a *app) show(v any, text string) error {
 	if a.output != "json" {
-		_, err := io.WriteString(a.out, text)
+		_, err := io.WriteString(a.out, swf.Printable(text))
 		return err
 	}
 	enc := json.NewEncoder(a.out)

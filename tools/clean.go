@@ -3,8 +3,6 @@ package tools
 import (
 	"maps"
 	"slices"
-	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/epic-swf/testbed/control"
@@ -22,7 +20,7 @@ const maxList = 200
 // sequences and the invisible characters that reorder or hide text. Line
 // breaks and tabs stay.
 func clean(s string, n int) string {
-	s = printable(s)
+	s = swf.Printable(s)
 	if len(s) <= n {
 		return s
 	}
@@ -34,7 +32,7 @@ func clean(s string, n int) string {
 
 // cleanTail is clean for logs, of which the end tells most.
 func cleanTail(s string, n int) string {
-	s = printable(s)
+	s = swf.Printable(s)
 	if len(s) <= n {
 		return s
 	}
@@ -43,66 +41,6 @@ func cleanTail(s string, n int) string {
 		s = s[1:]
 	}
 	return s
-}
-
-func printable(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	if !strings.ContainsFunc(s, hidden) {
-		return s
-	}
-	var b strings.Builder
-	b.Grow(len(s))
-	for i := 0; i < len(s); {
-		if s[i] == 0x1b {
-			i += escape(s[i:])
-			continue
-		}
-		r, size := utf8.DecodeRuneInString(s[i:])
-		if !hidden(r) {
-			b.WriteRune(r)
-		}
-		i += size
-	}
-	return b.String()
-}
-
-// hidden reports whether a reader of the text would not see this character.
-func hidden(r rune) bool {
-	if r == '\n' || r == '\t' {
-		return false
-	}
-	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Co, r) || (r >= 0xE0000 && r <= 0xE0FFF)
-}
-
-// escape returns the length of the terminal escape sequence that s begins
-// with: CSI up to its final byte, OSC up to its terminator, else two bytes.
-func escape(s string) int {
-	if len(s) < 2 {
-		return len(s)
-	}
-	switch s[1] {
-	case '[':
-		for i := 2; i < len(s); i++ {
-			if s[i] >= 0x40 && s[i] <= 0x7e {
-				return i + 1
-			}
-			if s[i] < 0x20 {
-				return i
-			}
-		}
-		return len(s)
-	case ']':
-		for i := 2; i < len(s); i++ {
-			if s[i] == 0x07 || s[i] == '\n' {
-				return i + 1
-			}
-			if s[i] == 0x1b {
-				return min(i+2, len(s))
-			}
-		}
-		return len(s)
-	}
-	return 1 // the byte behind it is judged on its own
 }
 
 // cleanReply returns a copy of what a manager answered, fit to be shown.
