@@ -62,6 +62,8 @@ func (a *app) initFolder(dir string, paths *config.Paths) error {
 	if err != nil {
 		return err
 	}
+	_, notThere := os.Lstat(paths.SupervisordConf())
+	existing := notThere == nil && !paths.Up
 	for _, f := range []struct{ template, path string }{
 		{"testbed.toml", filepath.Join(dir, "workflows", "testbed.toml")},
 		{"agents.supervisord.conf", paths.SupervisordConf()},
@@ -75,10 +77,37 @@ func (a *app) initFolder(dir string, paths *config.Paths) error {
 		fmt.Fprintln(a.err, "kept", paths.ControlKey())
 		return nil
 	}
-	if err == nil {
-		fmt.Fprintln(a.err, "wrote", paths.ControlKey(), "(the control key: give it to the MCP server, show it to nobody)")
+	if err != nil {
+		return err
 	}
-	return err
+	fmt.Fprintln(a.err, "wrote", paths.ControlKey(), "(the control key: give it to the MCP server, show it to nobody)")
+	if existing {
+		return a.keepUnsigned(paths.ManagerSettings())
+	}
+	return nil
+}
+
+// unsignedSettings are those of a manager in whose place a Python one has been:
+// whoever commands it has no key yet (design, 4b.14).
+const unsignedSettings = `# The MCP server that commands this testbed has no control key yet. Give it yours
+# (testbed key export here, testbed key enroll there), then remove these lines:
+# nothing unsigned is taken from then on.
+accept_unsigned = true
+legacy_control_queue = true
+`
+
+// keepUnsigned writes the settings of a testbed that was there before its key.
+func (a *app) keepUnsigned(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(unsignedSettings)
+	fmt.Fprintln(a.err, "wrote", path, "(UNSIGNED commands are taken until you remove accept_unsigned and legacy_control_queue)")
+	return errors.Join(err, f.Close())
 }
 
 // initValues are what the templates say about this user and this host.
