@@ -130,6 +130,7 @@ func (x *execution) awaitWork(ctx context.Context) {
 	defer look.Stop()
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
+	var away time.Time // since when the monitor does not answer
 	for last := (work{}); ; {
 		have, err := x.observe(ctx, want)
 		x.mu.Lock()
@@ -139,8 +140,17 @@ func (x *execution) awaitWork(ctx context.Context) {
 			return
 		}
 		if have != last {
-			last = have
+			last, away = have, time.Time{}
 			idle.Reset(quiet)
+		}
+		switch {
+		case err == nil:
+			away = time.Time{}
+		case away.IsZero():
+			away = time.Now()
+		case have.files >= want.files && time.Since(away) > quietReal:
+			x.log.Warn("the monitor is away, so nobody sees the rest of the run's work", "expected", want.String(), "seen", have.String())
+			return
 		}
 		select {
 		case <-x.news:
