@@ -57,7 +57,7 @@ const settleTime = time.Second
 
 // What else is timed, in parts of the settling time.
 const (
-	deafAfter  = 5  // times: charge is taken although nothing comes back from the topic
+	deafAfter  = 5   // times: charge is taken although nothing comes back from the topic
 	repeatPart = 10  // of it, at most: a claim that has not come back is announced again
 	gapPart    = 100 // of it: between two announcements, whatever comes in
 )

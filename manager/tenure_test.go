@@ -166,6 +166,7 @@ func stays(t *testing.T, c *claimant) {
 // Two managers that start at once, with clocks that agree or are an hour
 // apart, and three: exactly one stays, never none.
 func TestOneOfThoseThatStartAtOnceStays(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	for name, skews := range map[string][]time.Duration{
 		"two": {0, 0}, "an hour apart": {-time.Hour, 0}, "three": {0, time.Hour, -time.Hour},
@@ -184,9 +185,32 @@ func TestOneOfThoseThatStartAtOnceStays(t *testing.T) {
 	}
 }
 
+// What reached one that then gives way is not lost: it was held, and goes to
+// the one in charge.
+func TestWhatIsHeldGoesToWhoIsInCharge(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	key := control.NewKey()
+	first := b.claimant(claimantOptions{user: "ann", key: key})
+	stays(t, first)
+	second := b.claimant(claimantOptions{user: "ann", key: control.NewKey(), alone: time.Hour}) // deaf to the first, and never in charge
+	<-second.control.Ready()
+	const messages = 20
+	for i := range messages {
+		if err := first.conn.Publish(t.Context(), amq.Message{Destination: "/queue/ann", Body: fmt.Append(nil, i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, func() bool { return len(first.took) == messages-1 }) // the second holds one
+	second.yield(control.Announcement{})
+	second.leaves()
+	await(t, func() bool { return len(first.took) == messages })
+}
+
 // One that is in charge stays, also where a clock that is an hour slow gives
 // the newcomer the smaller tenure.
 func TestWhoIsInChargeStays(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	for _, skew := range []time.Duration{0, -time.Hour} {
 		key := control.NewKey()
@@ -218,6 +242,7 @@ func await(t *testing.T, ok func() bool) {
 // in charge elsewhere. Once the two hear each other exactly one stays, whether
 // the connection outlived the cut or not.
 func TestPartitionHeals(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	for round := range rounds() {
 		link := newGate(t, b.addr)

@@ -38,6 +38,7 @@ func (b *bench) start(m *Manager) *running {
 // Two managers on two hosts that start at once, an hour apart or not: exactly
 // one takes commands, and the other says why it does not.
 func TestTwoManagersStartedAtOnce(t *testing.T) {
+	t.Parallel()
 	near := newBench(t)
 	far := near.elsewhere()
 	for round := range rounds() {
@@ -64,6 +65,32 @@ func TestTwoManagersStartedAtOnce(t *testing.T) {
 		}
 		near.want(near.ask(control.Command{Verb: control.Ping}), control.Succeeded, "")
 		winner.leave(t)
+	}
+}
+
+// A Python manager of the user answers on the queue of its own name, and knows
+// no topic.
+func TestAPythonManagerIsInCharge(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	conn := amq.New(b.broker)
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = conn.Run(ctx) })
+	defer func() { cancel(); wg.Wait() }()
+	python := conn.Subscribe(swf.LegacyControlQueue("ann"), amq.SubscribeOptions{AutoAck: true}, func(ctx context.Context, d *amq.Delivery) {
+		cmd, err := control.DecodeCommand(d.Body)
+		if err != nil || cmd.Verb != control.Ping {
+			t.Errorf("it was sent %s: %v", d.Body, err)
+		}
+		body := rawJSON(map[string]string{"status": "alive", "username": "ann", "timestamp": "2026-01-01T00:00:00.000000"})
+		_ = conn.Publish(ctx, amq.Message{Destination: cmd.ReplyTo, Body: body})
+	})
+	<-python.Ready()
+	m := b.new(nil)
+	m.o.Settle = patience // the answer ends it, not the time
+	if err := m.Run(context.Background()); !swf.IsCode(err, swf.CodeManagerRunning) || !strings.Contains(err.Error(), swf.LegacyControlQueue("ann")) {
+		t.Errorf("ours ended with %v", err)
 	}
 }
 
@@ -108,6 +135,7 @@ func (b *bench) unseat(m *Manager) {
 // it ends with and in a heartbeat that does not say that the user's manager
 // has gone.
 func TestGivingWayNamesWhatIsLeft(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	m := b.new(nil)
 	r := b.start(m)
@@ -130,6 +158,7 @@ func TestGivingWayNamesWhatIsLeft(t *testing.T) {
 
 // One that gives way in the middle of a start undoes it.
 func TestGivingWayUndoesAStart(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	m := b.new(nil)
 	r := b.start(m)
@@ -154,6 +183,7 @@ func TestGivingWayUndoesAStart(t *testing.T) {
 // A manager that never was in charge sends no heartbeat: it would be in the
 // name of the one that is.
 func TestARefusedManagerSendsNoHeartbeat(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.manager()
 	far := b.elsewhere()
