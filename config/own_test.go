@@ -61,6 +61,20 @@ func TestAttack31FilesOpenToOthers(t *testing.T) {
 	}
 }
 
+// Settings say who may command: ones that anybody may write are not read.
+func TestAttack31Settings(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.toml")
+	check(t, os.WriteFile(path, nil, 0o600))
+	check(t, os.Chmod(path, 0o602))
+	_, manager := LoadManagerSettings(path)
+	_, server := LoadServerSettings(path)
+	for _, err := range []error{manager, server} {
+		if !swf.IsCode(err, swf.CodeEnvironment) || swf.AsError(err).Hint == "" {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 // Endpoints decide where tokens are sent: nobody else's count.
 func TestAttack31Endpoints(t *testing.T) {
 	dir := t.TempDir()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -23,6 +24,11 @@ func readStrict(path string, into any) error {
 	}
 	if err != nil {
 		return swf.E(swf.CodeInvalidConfig, path+" "+reason(err), "correct or remove the file")
+	}
+	if info, err := os.Stat(path); err == nil {
+		if err := checkOwn(path, info, false); err != nil {
+			return err
+		}
 	}
 	return decodeStrict(path, string(raw), into)
 }
