@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -63,9 +65,10 @@ type journal struct {
 	done    chan struct{}
 	ended   func(*record) // is told each outcome once it is written; nil: nobody is
 
-	mu     sync.Mutex
-	sealed error
-	count  int
+	mu       sync.Mutex
+	sealed   error
+	readable bool // although it is sealed: what is in it stands, nothing can be added
+	count    int
 }
 
 // openJournal opens or creates the journal. A file that cannot be used gives
@@ -86,6 +89,9 @@ func (j *journal) open() error {
 	db, err := bolt.Open(j.path, 0o600, &bolt.Options{Timeout: time.Second})
 	if errors.Is(err, berrors.ErrTimeout) {
 		return swf.E(swf.CodeManagerRunning, "another process holds the journal "+j.path, "stop it: testbed agent-manager stop")
+	}
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return errors.Join(err, j.openToRead())
 	}
 	if err != nil {
 		return err
@@ -112,6 +118,30 @@ func (j *journal) open() error {
 		j.created = time.Now() // it is new, or the clock was ahead when it was made
 		return putTime(meta, keyCreated, j.created)
 	})
+}
+
+// openToRead opens a journal that cannot be written: old outcomes are told
+// still. An error leaves it closed.
+func (j *journal) openToRead() error {
+	db, err := bolt.Open(j.path, 0o600, &bolt.Options{Timeout: time.Second, ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	err = db.View(func(tx *bolt.Tx) error {
+		if err := check(tx); err != nil {
+			return err
+		}
+		meta := tx.Bucket(bucketMeta)
+		if meta == nil || tx.Bucket(bucketCommands) == nil {
+			return errors.New("it is empty")
+		}
+		return j.created.UnmarshalText(meta.Get(keyCreated))
+	})
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	j.db, j.readable = db, true
+	return nil
 }
 
 // check reads everything here, where a fault is a panic, before bbolt's own
@@ -160,6 +190,9 @@ func (j *journal) do(f func() error) (err error) {
 			if p := recover(); p != nil {
 				err := fmt.Errorf("the journal is damaged: %v", p)
 				j.seal(err)
+				j.mu.Lock()
+				j.readable = false
+				j.mu.Unlock()
 				result <- err
 			}
 		}()
@@ -210,7 +243,10 @@ func (j *journal) update(f func(commands, meta *bolt.Bucket) error) error {
 }
 
 func (j *journal) view(f func(commands, meta *bolt.Bucket) error) error {
-	if err := j.Sealed(); err != nil {
+	j.mu.Lock()
+	readable := j.readable
+	j.mu.Unlock()
+	if err := j.Sealed(); err != nil && !readable {
 		return err
 	}
 	return j.do(func() error {

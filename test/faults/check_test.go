@@ -247,6 +247,9 @@ func acts(u *user, ops []*operation, journal map[string]journaled) []interval {
 		}
 		all = append(all, interval{op.called, *end})
 	}
+	for _, c := range u.crashes {
+		all = append(all, interval(c))
+	}
 	return all
 }
 
