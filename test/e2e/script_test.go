@@ -35,14 +35,18 @@ import (
 //	empty DIR               holds no file
 func TestScripts(t *testing.T) {
 	needSupervisord(t)
-	testscript.Run(t, testscript.Params{
+	testscript.Run(t, scripts(t))
+}
+
+func scripts(t *testing.T) testscript.Params {
+	return testscript.Params{
 		Dir: "testdata", Setup: setup, WorkdirRoot: folder(t, "s"), RequireExplicitExec: false, RequireUniqueNames: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"services": servicesCommand, "ready": readyCommand, "exits": exitsCommand, "json": jsonCommand, "await": awaitCommand,
 			"listen": listenCommand, "mcp": mcpCommand, "signal": signalCommand, "gone": goneCommand, "alive": aliveCommand,
 			"beats": beatsCommand, "read": readCommand, "processes": processesCommand, "mode": modeCommand, "empty": emptyCommand,
 		},
-	})
+	}
 }
 
 // setup gives a script a home of its own, so that nothing reaches the real

@@ -29,13 +29,17 @@ import (
 
 func servicesCommand(ts *testscript.TestScript, neg bool, a []string) {
 	args(ts, neg, a, 0, 0, "services")
-	b, err := startBroker("127.0.0.1:0")
-	ts.Check(err)
-	ts.Defer(b.stop)
+	addr := realBroker(ts)
+	if addr == "" {
+		b, err := startBroker("127.0.0.1:0")
+		ts.Check(err)
+		ts.Defer(b.stop)
+		addr = b.addr
+	}
 	m, err := startMonitor(store.Options{Path: filepath.Join(ts.Getenv("WORK"), "services.db")}, "127.0.0.1:0")
 	ts.Check(err)
 	ts.Defer(m.stop)
-	host, port, err := net.SplitHostPort(b.addr)
+	host, port, err := net.SplitHostPort(addr)
 	ts.Check(err)
 	ts.Setenv("ACTIVEMQ_HOST", host)
 	ts.Setenv("ACTIVEMQ_PORT", port)
@@ -46,7 +50,7 @@ func servicesCommand(ts *testscript.TestScript, neg bool, a []string) {
 // testbed up in the folder, else those of the environment.
 func reached(ts *testscript.TestScript, dir string) (*config.Env, error) {
 	env := []string{}
-	for _, name := range []string{"ACTIVEMQ_HOST", "ACTIVEMQ_PORT", "SWF_MONITOR_URL"} {
+	for _, name := range []string{"ACTIVEMQ_HOST", "ACTIVEMQ_PORT", "ACTIVEMQ_USER", "ACTIVEMQ_PASSWORD", "SWF_MONITOR_URL"} {
 		if v := ts.Getenv(name); v != "" {
 			env = append(env, name+"="+v)
 		}
