@@ -84,7 +84,11 @@ func (d *Dashboard) testbeds(v *visit) (view, error) {
 		}
 		running += len(all[i].Running)
 	}
-	body := map[string]any{"Testbeds": all, "Alive": alive, "Programs": programs, "Running": running}
+	latest, err := d.executionList(v.r.Context(), store.Query{Limit: 8})
+	if err != nil {
+		return view{}, err
+	}
+	body := map[string]any{"Testbeds": all, "Executions": latest.rows, "Alive": alive, "Programs": programs, "Running": running}
 	return view{Title: "Testbeds", Template: "testbeds", Body: body}, nil
 }
 

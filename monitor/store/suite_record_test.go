@@ -26,6 +26,7 @@ func recording() []suiteTest {
 		{"recorders at once", testRecorders},
 		{"references by name", testSlugs},
 		{"retention", testRetention},
+		{"histogram", testHistogram},
 		{"messages are bounded", testMessagesBounded},
 	}
 }

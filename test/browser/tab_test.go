@@ -177,25 +177,26 @@ func (b *tab) theme(name string) {
 }
 
 // shoot keeps a picture of what is on the page.
-func (b *tab) shoot(name string) string {
+func (b *tab) shoot(name string) {
 	b.t.Helper()
-	dir := os.Getenv("SWF_TEST_SCREENSHOTS")
-	if dir == "" {
-		dir = filepath.Join("..", "..", ".cache", "screenshots")
-	}
+	dir := screenshots()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		b.t.Fatal(err)
 	}
 	var png []byte
 	b.do(chromedp.CaptureScreenshot(&png))
-	path, err := filepath.Abs(filepath.Join(dir, name+".png"))
-	if err == nil {
-		err = os.WriteFile(path, png, 0o644)
-	}
-	if err != nil {
+	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644); err != nil {
 		b.t.Fatal(err)
 	}
-	return path
+}
+
+// screenshots is the folder of the pictures, which CI keeps.
+func screenshots() string {
+	dir, err := filepath.Abs(filepath.Join("..", "..", ".cache", "screenshots"))
+	if err != nil {
+		return "screenshots"
+	}
+	return dir
 }
 
 // violations are what axe-core says against the page, empty when nothing.

@@ -72,9 +72,9 @@ const plot = {
     const axis = { stroke: probe("dim") || ink, grid: { stroke: probe("rule"), width: 1 }, ticks: { show: false }, font: "12px " + css.fontFamily };
     const paths = uPlot.paths.stepped({ align: 1 });
     this.chart = new uPlot({
-      width: box.clientWidth, height: 190, padding: [10, 8, 0, 0],
+      width: box.clientWidth, height: 190, padding: [10, 18, 0, 0],
       cursor: { y: false }, scales: { x: { time: false }, y: { range: (_, __, max) => [0, Math.max(1, max * 1.15)] } },
-      legend: { live: true },
+      legend: { live: false },
       series: [
         { label: "seconds" },
         { label: "generated", stroke: probe("accent"), width: 2, fill: probe("wash"), paths, points: { show: false } },
