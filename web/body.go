@@ -37,7 +37,9 @@ func LimitBody(next http.Handler, limit int64) http.Handler {
 		rc := http.NewResponseController(w)
 		_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout)) // unsupported only by test recorders
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-		_ = rc.SetReadDeadline(time.Time{})
+		if err == nil { // else the rest is not to be waited for either
+			_ = rc.SetReadDeadline(time.Time{})
+		}
 		var tooLong *http.MaxBytesError
 		switch {
 		case errors.As(err, &tooLong):

@@ -16,9 +16,10 @@ type connKey struct{}
 // tracked is one open connection. It is in a handler while serving is not
 // zero; only then is it spared when room is needed.
 type tracked struct {
-	conn    net.Conn
-	serving atomic.Int32
-	used    bool // a request has begun on it
+	conn     net.Conn
+	serving  atomic.Int32
+	used     bool // a request has begun on it
+	answered bool // and one has been answered
 }
 
 // connTable caps the number of open connections.
@@ -51,18 +52,29 @@ func (t *connTable) opened(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, tr)
 }
 
-// evict removes and returns the oldest connection in no handler. The newest is
-// in none yet, so there always is one.
+// evict removes and returns the oldest connection in no handler, one that never
+// had an answer before those that had: so a flood of connections that say
+// nothing does not take clients' away. The newest goes where all others are at
+// work.
 func (t *connTable) evict() net.Conn {
-	for e := t.byAge.Front(); e != nil; e = e.Next() {
+	newest := t.byAge.Back()
+	victim := newest
+	for e := t.byAge.Front(); e != newest; e = e.Next() {
 		tr := e.Value.(*tracked)
-		if tr.serving.Load() == 0 {
-			t.byAge.Remove(e)
-			delete(t.at, tr.conn)
-			return tr.conn
+		if tr.serving.Load() > 0 {
+			continue
+		}
+		if victim == newest {
+			victim = e
+		}
+		if !tr.answered {
+			victim = e
+			break
 		}
 	}
-	return nil
+	tr := t.byAge.Remove(victim).(*tracked)
+	delete(t.at, tr.conn)
+	return tr.conn
 }
 
 // closeUnused closes the connections that were only kept in reserve, as HTTP
@@ -101,9 +113,15 @@ func (t *connTable) changed(c net.Conn, state http.ConnState) {
 		t.byAge.Remove(e)
 		delete(t.at, c)
 	case http.StateIdle:
+		e.Value.(*tracked).answered = true
 		t.byAge.MoveToBack(e) // it has just worked: the last to go
 	}
 }
+
+// drainTime is how long what is left of a request's body may take to come
+// after its answer: the server reads it before the next request, or forever
+// where a client sends nothing.
+const drainTime = 5 * time.Second
 
 // serving marks connections whose request has reached next, and counts the
 // handlers that run.
@@ -115,6 +133,9 @@ func (t *connTable) serving(running *inFlight, next http.Handler) http.Handler {
 			tr.serving.Add(1)
 			defer tr.serving.Add(-1)
 		}
+		defer func() {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime)) // unsupported only by test recorders
+		}()
 		next.ServeHTTP(w, r)
 	})
 }
