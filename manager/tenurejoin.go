@@ -70,7 +70,7 @@ func (m *Manager) join(ctx context.Context) ([]*amq.Subscription, error) {
 // one, or one that the topic does not bring us. Both are asked at once, while
 // we listen.
 func (m *Manager) pingOthers(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, m.o.Settle)
+	ctx, cancel := context.WithTimeout(ctx, m.o.Settle-m.o.Settle/repeatPart) // it ends before a ping is repeated
 	defer cancel()
 	python := control.NewClient(control.ClientOptions{Bus: m.bus, Queue: swf.LegacyControlQueue, Login: m.o.Broker.Login, Source: "agent-manager", Log: m.log})
 	defer python.Close()
