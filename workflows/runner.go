@@ -62,6 +62,7 @@ type Runner struct {
 	o    Options
 	base *agents.Base
 	log  *slog.Logger
+	born time.Time
 
 	serial  sync.Mutex // one effect at a time, whichever queue it came by
 	wait    sync.WaitGroup
@@ -91,7 +92,7 @@ func New(o Options) (*Runner, error) {
 	if o.Getenv == nil {
 		o.Getenv = os.Getenv
 	}
-	r := &Runner{o: o, base: base, log: base.Log(), answers: make(map[string]control.Reply)}
+	r := &Runner{o: o, base: base, log: base.Log(), born: time.Now(), answers: make(map[string]control.Reply)}
 	r.handleEvents()
 	return r, nil
 }

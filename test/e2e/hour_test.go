@@ -112,6 +112,7 @@ func hourWithoutMonitor(t *testing.T, database store.Options) {
 	b.manager.stop()
 	b.startManager()
 	b.start("hour")
+	b.listening(2)
 	phase("all programs were stopped and started again")
 	second := begin(hourLong, swf.ExecutionCompleted)
 	says(second, "Workflow completed: "+second)
@@ -155,6 +156,20 @@ func hourWithoutMonitor(t *testing.T, database store.Options) {
 	b.stop() // what is left is told now, and must have been told already
 	if again, err := b.heardAll(want, map[string]int{first: hourSTFs, second: hourSTFs}); err != nil || again != told {
 		t.Errorf("afterwards: %s, %v", again, err)
+	}
+}
+
+// listening waits until every agent has come to the broker that many times.
+// Without a monitor nobody else can tell, and broadcasts are heard at most once.
+func (b *bench) listening(times int) {
+	b.t.Helper()
+	for _, program := range []string{"example-data-agent", "example-fastmon-agent", "fast-processing-agent", "example-worker"} {
+		eventually(b.t, program+" comes to the broker", func() error {
+			if strings.Count(b.log(program), "connection=consuming") < times {
+				return errors.New(b.log(program))
+			}
+			return nil
+		})
 	}
 }
 
