@@ -6,12 +6,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/epic-swf/testbed/config"
 	"github.com/epic-swf/testbed/control"
@@ -44,7 +47,11 @@ func struck(p config.Paths) func(manager.Point) {
 			return
 		}
 		_ = os.Remove(blowFile(p))
-		_ = syscall.Kill(os.Getpid(), b.Signal)
+		// To this very thread: a process is stopped by whichever of its threads
+		// comes first, and this one would go on meanwhile.
+		runtime.LockOSThread()
+		_ = unix.Tgkill(os.Getpid(), unix.Gettid(), b.Signal)
+		runtime.UnlockOSThread()
 		for b.Signal == syscall.SIGKILL {
 			pause(time.Hour)
 		}
