@@ -58,14 +58,7 @@ func testLost(t *testing.T, open func(func() time.Time) *store.Store) {
 		}
 		return fmt.Sprint(r["status"])
 	}
-	sweep := func(d time.Duration) {
-		t.Helper()
-		for end := now.Add(d); now.Before(end); now = now.Add(10 * time.Second) {
-			if _, err := s.SweepExecutions(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	sweep := func(d time.Duration) { t.Helper(); sweepFor(t, s, &now, d) }
 	for range 12 { // two minutes of beats
 		for _, o := range owners {
 			o.beat()
@@ -94,4 +87,14 @@ func testLost(t *testing.T, open func(func() time.Time) *store.Store) {
 		t.Errorf("after two minutes of silence py's is %s", got)
 	}
 	s.Close()
+}
+
+// sweepFor sweeps every 10 s of a clock.
+func sweepFor(t *testing.T, s *store.Store, now *time.Time, d time.Duration) {
+	t.Helper()
+	for end := now.Add(d); now.Before(end); *now = now.Add(10 * time.Second) {
+		if _, err := s.SweepExecutions(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
