@@ -37,19 +37,27 @@ lint: ## gofmt, go vet, staticcheck, and shellcheck where there is one
 	go tool staticcheck ./...
 	@if command -v shellcheck >/dev/null 2>&1; then shellcheck scripts/*.sh .ci/run; fi
 
+.PHONY: security
+
+security: ## every attack, over every transport; the list goes to docs/security-tests.md
+	scripts/setup.sh test
+	scripts/setup.sh test go run ./scripts/gotest -attacks docs/security-tests.md -timeout 15m
+
 fuzz: ## every fuzz target for FUZZTIME (10m) each
 	scripts/setup.sh build
 	scripts/fuzz.sh $(FUZZTIME)
 
 .PHONY: faults faults-long
 
-faults: ## every promise against every fault; the counts go to docs/reliability.md
+faults: ## every promise against every fault, over three brokers; the counts go to docs/reliability.md
 	scripts/setup.sh test
-	scripts/setup.sh test go test ./test/faults -count=1 -timeout 15m -v -args -whole -report $(CURDIR)/docs/reliability.md
+	scripts/setup.sh test go test ./test/faults -count=1 -timeout 30m -args -whole -sites 12 -report $(CURDIR)/docs/reliability.md
 
-faults-long: ## 10,000 commands under random faults (SEED=n repeats one)
+OVER ?= embedded
+
+faults-long: ## 10,000 commands under 200 random faults of each kind (SEED=n, OVER=classic)
 	scripts/setup.sh test
-	scripts/setup.sh test go test ./test/faults -count=1 -timeout 90m -v -run Stream -args -long -seed $(or $(SEED),0) -report $(CURDIR)/docs/reliability-long.md
+	scripts/setup.sh test go test ./test/faults -count=1 -timeout 3h -v -run Stream -args -long -over $(OVER) -seed $(or $(SEED),0) -report $(CURDIR)/docs/reliability-long.md
 
 clean: ## what was built and installed here (bin/ and .cache/)
 	rm -rf bin .cache

@@ -19,7 +19,7 @@ import (
 
 // How long a start and an orderly stop may take on a busy machine.
 const (
-	startWithin = 60 * time.Second
+	startWithin = 3 * time.Minute
 	stopWithin  = 20 * time.Second
 	pollEvery   = 10 * time.Millisecond
 )

@@ -31,7 +31,7 @@ var (
 	seed   = flag.Uint64("seed", 0, "of the faults; 0 takes a fixed one")
 	whole  = flag.Bool("whole", false, "run everything, not only the short part")
 	long   = flag.Bool("long", false, "10,000 commands under random faults")
-	sites  = flag.Int("sites", 6, "at once; most of the time each waits for a heart-beat or a program")
+	sites  = flag.Int("sites", 8, "at once; most of the time each waits for a heart-beat or a program")
 	over   = flag.String("over", "embedded,classic,artemis", "the brokers")
 	report = flag.String("report", "", "file that gets the table of counts")
 )

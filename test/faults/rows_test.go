@@ -60,6 +60,7 @@ func TestFaults(t *testing.T) {
 		{"manager down until the command is too old", false, tooOld},
 		{"manager killed at every point that the wire shows", false, killPoints},
 		{"broker killed during a stream of commands", true, brokerKilled},
+		{"link cut at any moment of 20 starts", false, cutAnywhere},
 		{"black hole, both ways", false, blackHole},
 		{"stop during start, at 20 moments", false, stopDuringStart},
 		{"supervisord killed with a live agent", false, supervisordKilled},
@@ -200,25 +201,39 @@ func killAt(s *site, u *user, c *control.Client, cmd control.Command, text strin
 }
 
 func brokerKilled(s *site, u *user, c *control.Client) {
+	enough := make(chan struct{})
 	var wg sync.WaitGroup
 	for i := range 3 {
-		wg.Go(func() {
-			for j := range 20 {
-				cmd := start("")
-				if (i+j)%2 == 0 {
-					cmd = stop
-				}
-				s.askAs(i, c, u, cmd, patience)
-			}
-		})
+		w := newWorker(s, c, i, 20*time.Millisecond)
+		wg.Go(func() { w.run(20, enough) })
 	}
 	for range 5 {
+		pause(s.between(50*time.Millisecond, time.Second))
 		s.killBroker()
 		s.counts.Faults++
 		s.startBroker()
 		s.want(c, u, stop, control.Succeeded)
 	}
+	close(enough)
 	wg.Wait()
+}
+
+// cutAnywhere cuts one of the links while a start is under way, of which
+// nobody but its client then hears late.
+func cutAnywhere(s *site, u *user, c *control.Client) {
+	links := []*link{s.clients, u.link}
+	for i := range 20 {
+		s.counts.Faults++
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			pause(s.between(0, 600*time.Millisecond))
+			links[i%len(links)].cut()
+		})
+		s.want(c, u, start(""), control.Succeeded)
+		wg.Wait()
+		u.awaitStarts(i + 1)
+		s.want(c, u, stop, control.Succeeded)
+	}
 }
 
 func blackHole(s *site, u *user, c *control.Client) {

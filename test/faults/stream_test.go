@@ -66,7 +66,7 @@ func (r stream) run(t *testing.T, k kind, seed uint64) {
 	var harm, work sync.WaitGroup
 	harm.Go(func() { n.Run(ctx) })
 	for i := range r.clients {
-		w := worker{s: s, c: s.client(nil), client: i, think: r.think, rand: rand.New(rand.NewPCG(seed, uint64(i+2))), seen: make(map[*user]swf.TestbedState)}
+		w := newWorker(s, s.client(nil), i, r.think)
 		work.Go(func() { w.run(r.each, n.enough) })
 	}
 	work.Wait()
@@ -100,6 +100,10 @@ type worker struct {
 	think  time.Duration
 	rand   *rand.Rand
 	seen   map[*user]swf.TestbedState
+}
+
+func newWorker(s *site, c *control.Client, client int, think time.Duration) *worker {
+	return &worker{s: s, c: c, client: client, think: think, rand: rand.New(rand.NewPCG(s.seed, uint64(2+client))), seen: make(map[*user]swf.TestbedState)}
 }
 
 // hundreds are what a long run tells of.
