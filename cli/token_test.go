@@ -8,6 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	"github.com/epic-swf/testbed/config"
 	"github.com/epic-swf/testbed/swf"
 )
@@ -107,5 +110,33 @@ func TestWhereServersListen(t *testing.T) {
 		if ln != nil {
 			ln.Close()
 		}
+	}
+}
+
+// TestAttack07NoSecretInFlags: what is in the arguments of a process can be read
+// by everybody on the host, so no command takes a secret there.
+func TestAttack07NoSecretInFlags(t *testing.T) {
+	a := alone(t, nil, nil, nil)
+	root := a.root("all", "")
+	root.AddCommand(a.initCommand(), a.upCommand(), a.demoCommand(), a.runCommand(), a.stopAgentsCommand(), a.statusCommand(), a.tokenCommand(),
+		a.monitorCommand(), a.agentManagerCommand("agent-manager"), a.stdioCommand(), a.serveCommand(), a.runnerCommand())
+	root.AddCommand(a.agentCommands()...)
+	seen := 0
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			seen++
+			for _, word := range []string{"secret", "password", "passcode", "passwd", "token", "credential"} {
+				if strings.Contains(f.Name, word) {
+					t.Errorf("%s --%s takes a secret", c.CommandPath(), f.Name)
+				}
+			}
+		})
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	if walk(root); seen < 20 {
+		t.Errorf("only %d flags were seen", seen)
 	}
 }

@@ -42,7 +42,8 @@ type Options struct {
 	Complete func(ctx context.Context, p swf.Principal, kind swf.Kind, value, username string) tools.Completion
 
 	// Extend adds to the protocol library's server what this package has no
-	// words for; the fixtures of the conformance suite need that.
+	// words for; the fixtures of the conformance suite need that. Streams of
+	// GET are the library's then: it asks for sampling and roots only there.
 	Extend func(*server.MCPServer)
 
 	Version string // default swf.Version
@@ -164,7 +165,7 @@ func (s *Server) progress(ctx context.Context, req mcp.CallToolRequest) (tell fu
 			s.log.Debug("progress not told", "err", err)
 		}
 	}
-	return tell, func() { waitWritten(ctx) }
+	return tell, func() { Settle(ctx) }
 }
 
 type servedKey struct{}

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
 )
 
@@ -50,27 +49,18 @@ func (c counted) Write(b []byte) (int, error) {
 
 var _ http.Flusher = counted{}
 
-// Notified says that a tool sent a notification to its client. Tools of
-// Options.Extend call it, for Settled.
+// Notified says that a tool is about to send a notification to its client.
+// Tools of Options.Extend call it, for Settle.
 func Notified(ctx context.Context) {
 	if m, ok := ctx.Value(meterKey{}).(*meter); ok {
 		m.sent.Add(1)
 	}
 }
 
-// Settled is middleware for tools of Options.Extend that send notifications:
-// those are let out before the result.
-func Settled(next server.ToolHandlerFunc) server.ToolHandlerFunc {
-	return func(ctx context.Context, req mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-		result, err := next(ctx, req)
-		waitWritten(ctx)
-		return result, err
-	}
-}
-
-// waitWritten returns when what was sent has been written. Sessions of our own
-// write in order by themselves, and clients that take no stream get nothing.
-func waitWritten(ctx context.Context) {
+// Settle returns when the notifications that a tool has sent are written.
+// Sessions of our own write in order by themselves, and clients that take no
+// stream get nothing.
+func Settle(ctx context.Context) {
 	session := server.ClientSessionFromContext(ctx)
 	m, ok := ctx.Value(meterKey{}).(*meter)
 	if !ok || session == nil {

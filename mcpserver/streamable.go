@@ -49,7 +49,7 @@ func (h *HTTP) serveMCP(w http.ResponseWriter, r *http.Request) {
 		defer leave()
 		defer context.AfterFunc(h.stopping, pw.cancel)()
 	}
-	if r.Method == http.MethodGet && !modern {
+	if r.Method == http.MethodGet && !modern && h.server.o.Extend == nil {
 		idle(pw, r)
 		return
 	}

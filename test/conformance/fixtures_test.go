@@ -26,7 +26,6 @@ func fixtures(s *server.MCPServer) {
 		feature(s)
 	}
 	s.EnableSampling()
-	s.Use(mcpserver.Settled)
 	contents(s)
 	notifications(s)
 	changes(s)
@@ -92,11 +91,14 @@ const schema202012 = `{
 func notifications(s *server.MCPServer) {
 	log := func(ctx context.Context, _ mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 		for _, text := range []string{"Tool execution started", "Tool processing data", "Tool execution completed"} {
-			// Whether the client asked for that is for the library to say.
-			mcpserver.Notified(ctx)
+			// Whether the client gets it is for the library to say.
+			if info := server.RequestProtocolInfoFromContext(ctx); info == nil || !info.Modern || info.LogLevel != "" {
+				mcpserver.Notified(ctx)
+			}
 			if err := s.SendLogMessageToClient(ctx, mcp.NewLoggingMessageNotification(mcp.LoggingLevelInfo, "fixture", text)); err != nil {
 				return nil, err
 			}
+			mcpserver.Settle(ctx) // the suite wants a pause between them
 		}
 		return mcp.NewToolResultText("Three messages were logged."), nil
 	}
@@ -110,6 +112,7 @@ func notifications(s *server.MCPServer) {
 					map[string]any{"progressToken": req.Params.Meta.ProgressToken, "progress": done, "total": 100}); err != nil {
 					return nil, err
 				}
+				mcpserver.Settle(ctx)
 			}
 		}
 		return mcp.NewToolResultText("Progress was told."), nil

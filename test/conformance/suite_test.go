@@ -4,10 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,11 +37,12 @@ func TestConformance(t *testing.T) {
 		t.Run(revision, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
-			cmd := exec.CommandContext(ctx, node, suite, "server", "--url", serve(t), "--requirements", revision, "--output-dir", t.TempDir())
+			results := t.TempDir()
+			cmd := exec.CommandContext(ctx, node, suite, "server", "--url", serve(t), "--requirements", revision, "--output-dir", results)
 			cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "NO_COLOR=1"}
 			out, err := cmd.CombinedOutput()
 			if err != nil {
-				t.Fatalf("%v\n%s", err, out)
+				t.Fatalf("%v\n%s\n%s", err, summary(out), failures(results))
 			}
 			t.Log(summary(out))
 		})
@@ -56,6 +56,28 @@ func summary(out []byte) string {
 		text = text[i:]
 	}
 	return text
+}
+
+// failures are the checks that did not pass, scored or not.
+func failures(results string) string {
+	var b strings.Builder
+	files, _ := filepath.Glob(filepath.Join(results, "*", "checks.json"))
+	for _, path := range files {
+		text, err := os.ReadFile(path)
+		var checks []struct {
+			ID, Status, ErrorMessage string
+			Details                  json.RawMessage
+		}
+		if err != nil || json.Unmarshal(text, &checks) != nil {
+			continue
+		}
+		for _, c := range checks {
+			if c.Status == "FAILURE" && !strings.Contains(path, "-tasks-") {
+				fmt.Fprintf(&b, "%s: %s %s\n", c.ID, c.ErrorMessage, c.Details)
+			}
+		}
+	}
+	return b.String()
 }
 
 // tool is what the set-up script puts into the environment.
@@ -85,7 +107,7 @@ func (nobody) Ask(context.Context, control.Command, func(control.Reply)) (contro
 const token = "the-token-of-the-suite"
 
 // serve runs our server with its fixtures and returns the URL to test. The
-// suite cannot send a token, so what it talks to adds that.
+// suite cannot send a token, so it is added here.
 func serve(t *testing.T) string {
 	t.Helper()
 	// Our own resources are left out: the suite reads the first it finds, and
@@ -98,18 +120,10 @@ func serve(t *testing.T) string {
 	h := s.HTTP(mcpserver.HTTPOptions{PerSecond: -1, Lookup: func(given string) (swf.Principal, bool) {
 		return swf.Principal{Name: "ann"}, given == token
 	}})
-	behind := start(t, requiringCapability(h), h.Close)
-	target, err := url.Parse(behind)
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport := &http.Transport{}
-	t.Cleanup(transport.CloseIdleConnections)
-	return start(t, &httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(target)
-		r.Out.Host = r.In.Host // what the suite claims to have asked for
-		r.Out.Header.Set("Authorization", "Bearer "+token)
-	}, ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }}, nil) + "/mcp"
+	return start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Set("Authorization", "Bearer "+token)
+		requiringCapability(h).ServeHTTP(w, r)
+	}), h.Close) + "/mcp"
 }
 
 func start(t *testing.T, h http.Handler, before func()) string {
