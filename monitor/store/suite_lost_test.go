@@ -22,10 +22,7 @@ func testLost(t *testing.T, open func(func() time.Time) *store.Store) {
 	}
 	beat := func(name, kind, metadata, status string) {
 		t.Helper()
-		if _, _, err := s.Beat(t.Context(), store.Beat{Values: store.Record{"instance_name": name, "agent_type": kind, "status": status,
-			"operational_state": swf.OpReady, "metadata": json.RawMessage(metadata)}}); err != nil {
-			t.Fatal(err)
-		}
+		beatAs(t, s, store.Record{"instance_name": name, "agent_type": kind, "status": status, "metadata": json.RawMessage(metadata)})
 	}
 	const ours, manager = `{"instance":"i","seq":1}`, `{"seq":1,"protocol":2}`
 	owners := []struct {
@@ -96,5 +93,13 @@ func sweepFor(t *testing.T, s *store.Store, now *time.Time, d time.Duration) {
 		if _, err := s.SweepExecutions(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+func beatAs(t *testing.T, s *store.Store, values store.Record) {
+	t.Helper()
+	values["operational_state"] = swf.OpReady
+	if _, _, err := s.Beat(t.Context(), store.Beat{Values: values}); err != nil {
+		t.Fatal(err)
 	}
 }
