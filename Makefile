@@ -52,6 +52,7 @@ fuzz: ## every fuzz target for FUZZTIME (10m) each
 faults: ## every promise against every fault, over three brokers; the counts go to docs/reliability.md
 	scripts/setup.sh test
 	scripts/setup.sh test go test ./test/faults -count=1 -timeout 30m -args -whole -sites 12 -report $(CURDIR)/docs/reliability.md
+	@cat docs/reliability.md
 
 OVER ?= embedded
 
