@@ -83,7 +83,6 @@ func testLost(t *testing.T, open func(func() time.Time) *store.Store) {
 	if got := status("py"); got != swf.ExecutionLost {
 		t.Errorf("after two minutes of silence py's is %s", got)
 	}
-	s.Close()
 }
 
 // sweepFor sweeps every 10 s of a clock.
