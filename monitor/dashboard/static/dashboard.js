@@ -80,7 +80,7 @@ const plot = {
         { label: "generated", stroke: probe("accent"), width: 2, fill: probe("wash"), paths, points: { show: false } },
         { label: "ready", stroke: probe("good"), width: 2, dash: [5, 4], paths, points: { show: false } },
       ],
-      axes: [{ ...axis, values: (_, ticks) => ticks.map((t) => t + " s") }, { ...axis, size: 44 }],
+      axes: [{ ...axis, incrs: [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600], values: (_, ticks) => ticks.map((t) => t + " s") }, { ...axis, size: 44 }],
     }, data, box);
   },
 };
