@@ -39,6 +39,7 @@ var promised = map[string][]string{
 	"two folders, one socket":                                              {"TestTwoFoldersOneSocket"},
 	"emoji, U+2028, NUL in log tails, 100 programs with full tails":        {"100 programs with the end of their logs, emoji, U+2028 and NUL"},
 	"Python commands: a naive stamp, live; queued before the subscription": {"TestPythonSenders"},
+	"Python commands over a restart of the broker":                         {"TestPythonSendersOverABrokerRestart"},
 	"restart delivered three times":                                        {"restart delivered three times"},
 	"disk full, read-only":                                                 {"disk full", "journal on a read-only disk"},
 }
