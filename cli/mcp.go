@@ -8,15 +8,18 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
 
 	"github.com/epic-swf/testbed/amq"
+	"github.com/epic-swf/testbed/audit"
 	"github.com/epic-swf/testbed/config"
 	"github.com/epic-swf/testbed/control"
 	"github.com/epic-swf/testbed/mcpserver"
@@ -135,16 +138,31 @@ type mcpParts struct {
 	client   *control.Client
 	bus      *lazyBus
 	log      *slog.Logger
+	trail    *audit.Trail
 }
 
 func (p *place) newMCP(f offerFlags, log *slog.Logger) (*mcpParts, error) {
-	s := &mcpParts{log: log}
-	var err error
-	if s.settings, err = config.LoadServerSettings(p.paths.ServerSettings()); err != nil {
+	s, err := p.newTools("mcp", func(c *control.Client) tools.Commander { return c }, log)
+	if err != nil {
 		return nil, err
 	}
 	if f.prefix == "" {
 		f.prefix = s.settings.ToolPrefix
+	}
+	s.server, err = mcpserver.New(mcpserver.Options{
+		Tools: s.tools.Tools(), Resources: s.tools.Resources(), Prompts: s.tools.Prompts(), Complete: s.tools.Complete,
+		ToolPrefix: f.prefix, Toolsets: f.toolsets, ReadOnly: f.readOnly, Log: log,
+	})
+	return s, err
+}
+
+// newTools makes the tools and what stands behind them, for the part of that
+// name; commander says how it reaches managers.
+func (p *place) newTools(part string, commander func(*control.Client) tools.Commander, log *slog.Logger) (*mcpParts, error) {
+	s := &mcpParts{log: log}
+	var err error
+	if s.settings, err = config.LoadServerSettings(p.paths.ServerSettings()); err != nil {
+		return nil, err
 	}
 	broker, err := p.broker(log)
 	if err != nil {
@@ -166,18 +184,13 @@ func (p *place) newMCP(f offerFlags, log *slog.Logger) (*mcpParts, error) {
 		return nil, err
 	}
 	s.bus = &lazyBus{Conn: amq.New(broker)}
-	s.client = control.NewClient(control.ClientOptions{Bus: s.bus, Keys: p.keyring(s.settings, log), Login: broker.Login, Queue: queue, Source: "mcp", Log: log})
-	o := tools.Options{Commander: s.client, Configs: p.configs, Log: log, Audit: p.trail("mcp", log), Queue: queue, Limits: tools.Limits{PerSecond: s.settings.Limits.CallsPerSecond, Burst: s.settings.Limits.Burst, AtOnce: s.settings.Limits.Concurrent}}
+	s.client = control.NewClient(control.ClientOptions{Bus: s.bus, Keys: p.keyring(s.settings, log), Login: broker.Login, Queue: queue, Source: part, Log: log})
+	o := tools.Options{Commander: commander(s.client), Configs: p.configs, Log: log, Audit: p.trail(part, log), Queue: queue, Limits: tools.Limits{PerSecond: s.settings.Limits.CallsPerSecond, Burst: s.settings.Limits.Burst, AtOnce: s.settings.Limits.Concurrent}}
 	if client != nil {
 		o.Monitor = client
 	}
-	set := tools.New(o)
-	s.tools = set
-	s.server, err = mcpserver.New(mcpserver.Options{
-		Tools: set.Tools(), Resources: set.Resources(), Prompts: set.Prompts(), Complete: set.Complete,
-		ToolPrefix: f.prefix, Toolsets: f.toolsets, ReadOnly: f.readOnly, Log: log,
-	})
-	return s, err
+	s.tools = tools.New(o)
+	return s, nil
 }
 
 // configs are the names of the configurations that a user's testbed can be
@@ -196,12 +209,19 @@ func (s *mcpParts) close() {
 	s.bus.close()
 }
 
+// refused writes what HTTP refused, before any tool was asked, into the trail.
+func (s *mcpParts) refused(r web.Refusal) {
+	s.trail.Add(audit.Record{Who: r.Who, From: &audit.Origin{Transport: "http", Address: r.Address}, Action: r.Method + " " + r.Path,
+		Decision: audit.Refused, Code: strconv.Itoa(r.Status), Reason: http.StatusText(r.Status), Count: r.More})
+}
+
 func (s *mcpParts) http(lookup func(string) (swf.Principal, bool), username string) *mcpserver.HTTP {
 	limits := s.settings.Limits
 	o := mcpserver.HTTPOptions{
 		Lookup: lookup, Anonymous: swf.Principal{Name: username},
 		Hosts: s.settings.AllowedHosts, Origins: s.settings.AllowedOrigins,
-		Calls: mcpserver.CallLimits{PerSecond: limits.CallsPerSecond, Burst: limits.Burst, AtOnce: limits.Concurrent},
+		Refused: s.refused,
+		Calls:   mcpserver.CallLimits{PerSecond: limits.CallsPerSecond, Burst: limits.Burst, AtOnce: limits.Concurrent},
 	}
 	if a := s.settings.OAuth; a.Issuer != "" && lookup != nil {
 		o.OAuth = web.NewOAuth(web.OAuthOptions{Issuer: a.Issuer, Resource: a.Resource, JWKS: a.JWKS, UsernameClaim: a.UsernameClaim,

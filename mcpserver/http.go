@@ -27,6 +27,9 @@ type HTTPOptions struct {
 	Hosts   []string // further names of this server, for web.Guard
 	Origins []string // further web origins, for web.Guard
 
+	// Refused is told what HTTP itself refuses, for an audit; it must not wait.
+	Refused func(web.Refusal)
+
 	// SessionKey signs session ids. Replicas behind one balancer share it;
 	// empty makes a random one.
 	SessionKey []byte
@@ -165,7 +168,7 @@ func (h *HTTP) routes() http.Handler {
 		}
 	}
 	outer.Handle("/", inner)
-	return web.Guard(outer, web.GuardOptions{Hosts: h.o.Hosts, Origins: h.o.Origins})
+	return web.Refusals(web.Guard(outer, web.GuardOptions{Hosts: h.o.Hosts, Origins: h.o.Origins}), h.o.Refused)
 }
 
 func health(w http.ResponseWriter, _ *http.Request) {

@@ -10,6 +10,7 @@ import (
 	"github.com/mark3labs/mcp-go/server"
 
 	"github.com/epic-swf/testbed/swf"
+	"github.com/epic-swf/testbed/tools"
 	"github.com/epic-swf/testbed/web"
 )
 
@@ -72,6 +73,7 @@ func (h *HTTP) serveMessage(w http.ResponseWriter, r *http.Request) {
 
 // sseContext prepares the context of one message. The library detaches it
 // from the request; when the server stops nobody can take the answer.
-func (h *HTTP) sseContext(ctx context.Context, _ *http.Request) context.Context {
+func (h *HTTP) sseContext(ctx context.Context, r *http.Request) context.Context {
+	ctx = tools.WithOrigin(ctx, tools.OriginFrom(fromHTTP(r, "sse", r.URL.Query().Get("sessionId")).Context()))
 	return server.WithSupportedProtocolVersions(servedUntil(ctx, h.stopping), legacy())
 }

@@ -28,6 +28,7 @@ func (h *HTTP) serveMCP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	r = fromHTTP(r, "http", r.Header.Get(server.HeaderKeySessionID))
 	modern := m.Modern || mcp.IsModernProtocol(r.Header.Get(mcp.HeaderProtocolVersion))
 	if !h.admit(w, r, &m, modern) {
 		return

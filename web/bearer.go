@@ -77,6 +77,7 @@ func (a Auth) Handler(next http.Handler) http.Handler {
 			a.challenge(w, http.StatusUnauthorized, "invalid_token", "the bearer token is not valid")
 			return
 		}
+		noteWho(r.Context(), p)
 		ctx := WithPrincipal(r.Context(), p)
 		if r.Method == http.MethodGet {
 			var end context.CancelFunc
