@@ -37,12 +37,12 @@ func seeds() []uint64 {
 }
 
 func TestStreamUnderRandomFaults(t *testing.T) {
-	s := stream{users: 2, clients: 3, each: 25, times: 1, think: 50 * time.Millisecond, calm: 1000}
+	s := stream{users: 2, clients: 3, each: 25, times: 1, think: 50 * time.Millisecond, calm: 3000}
 	switch {
 	case *long:
 		s = stream{users: 5, clients: 5, each: 2000, times: 200, think: 300 * time.Millisecond, calm: 2000}
 	case *whole:
-		s = stream{users: 3, clients: 5, each: 120, times: 5, think: 50 * time.Millisecond, calm: 1000}
+		s = stream{users: 3, clients: 5, each: 120, times: 5, think: 50 * time.Millisecond, calm: 2000}
 	}
 	t.Parallel()
 	forEachBroker(t, func(t *testing.T, k kind) {
