@@ -24,10 +24,12 @@ type report struct {
 	tests map[string]int      // tests finished, by package
 	broke map[string]bool     // packages in which a test failed
 	skips []string
+
+	attacks results
 }
 
 func newReport(out io.Writer) *report {
-	return &report{out: out, kept: map[string][]string{}, tests: map[string]int{}, broke: map[string]bool{}}
+	return &report{out: out, kept: map[string][]string{}, tests: map[string]int{}, broke: map[string]bool{}, attacks: results{}}
 }
 
 // read takes events until the stream ends, and fails at what is no event.
@@ -60,6 +62,9 @@ func (r *report) add(e event) {
 
 func (r *report) test(e event) {
 	key := e.Package + " " + e.Test
+	if e.Action == "pass" || e.Action == "fail" || e.Action == "skip" {
+		r.attacks.add(e, r.kept[key])
+	}
 	switch e.Action {
 	case "pass":
 		r.passed++
