@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -29,6 +30,8 @@ type connection struct {
 	Env     map[string]string `json:"env,omitempty"` // beside what the SDK gives any server
 	URL     string            `json:"url,omitempty"`
 	Token   string            `json:"token,omitempty"`
+
+	Person string `json:"person,omitempty"` // how the person answers questions: accept, decline or cancel; "": nobody is there
 }
 
 // hello is a script's first line.
@@ -113,6 +116,45 @@ func sdkSessions(t *testing.T, command []string, eras ...string) {
 				succeeds(t, c, "stop_user_testbed", nil)
 			})
 		}
+	}
+	t.Run("asks the person", func(t *testing.T) { asksThePerson(t, b, command, eras...) })
+}
+
+// asksThePerson stops a testbed in which a workflow runs: the person behind each
+// client is asked, in the way of each era, and decides. No client lives longer
+// than it must: each is a process.
+func asksThePerson(t *testing.T, b testbed, command []string, eras ...string) {
+	t.Helper()
+	as := func(person, transport, era string, do func(*testing.T, *sdk)) {
+		t.Run(transport+"/"+era+"/"+person, func(t *testing.T) {
+			to := b.connection(transport, era)
+			to.Person = person
+			do(t, connect(t, command, to))
+		})
+	}
+	for _, era := range eras {
+		run := ""
+		as("", "http", era, func(t *testing.T, c *sdk) {
+			succeeds(t, c, "start_user_testbed", nil)
+			awaitReady(t, c)
+			run = succeeds(t, c, "start_workflow", map[string]any{"realtime": true, "stf_count": 1000}).Structured.ExecutionID
+			if a := c.Call(t, "stop_user_testbed", nil); a.Structured.Error == nil || a.Structured.Error.Code != "confirmation_required" {
+				t.Errorf("with nobody to ask: %+v", a)
+			}
+		})
+		for _, transport := range []string{"stdio", "http"} { // HTTP+SSE has no way to ask
+			as("decline", transport, era, func(t *testing.T, c *sdk) {
+				a := c.Call(t, "stop_user_testbed", nil)
+				if e := a.Structured.Error; !a.IsError || e == nil || e.Code != "cancelled" || len(a.Asked) != 1 || !strings.Contains(a.Asked[0], run) {
+					t.Errorf("%+v", a)
+				}
+			})
+		}
+		as("accept", "stdio", era, func(t *testing.T, c *sdk) {
+			if a := succeeds(t, c, "stop_user_testbed", nil); len(a.Asked) != 1 {
+				t.Errorf("the person was not asked: %+v", a)
+			}
+		})
 	}
 }
 

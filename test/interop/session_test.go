@@ -23,6 +23,7 @@ type answer struct {
 	IsError    bool      `json:"isError"`
 	Progress   []float64 `json:"progress"` // nil: the client cannot tell
 	Messages   []string  `json:"messages"` // of the progress
+	Asked      []string  `json:"asked"`    // what the person was asked
 }
 
 // result is what the answers of all tools have that the session looks at.

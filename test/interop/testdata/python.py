@@ -8,12 +8,21 @@ import httpx2
 from mcp import Client, StdioServerParameters
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.types import ElicitResult
 
 to = json.loads(sys.argv[1])
 
 
 def say(value):
     print(json.dumps(value), flush=True)
+
+
+asked = []
+
+
+async def person(_, params):
+    asked.append(params.message)
+    return ElicitResult(action=to["person"], content={} if to["person"] == "accept" else None)
 
 
 async def main():
@@ -26,7 +35,7 @@ async def main():
                 server = streamable_http_client(to["url"], http_client=http)
             case "sse":
                 server = sse_client(to["url"], headers=headers)
-        async with Client(server, mode=to["era"]) as client:
+        async with Client(server, mode=to["era"], elicitation_callback=person if "person" in to else None) as client:
             await drive(client)
 
 
@@ -53,6 +62,7 @@ async def drive(client):
             "isError": bool(result.is_error),
             "progress": [done for done, _ in seen],
             "messages": [message for _, message in seen],
+            "asked": asked,
         })
 
 

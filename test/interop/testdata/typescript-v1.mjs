@@ -4,7 +4,7 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js'
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
-import { CallToolResultSchema } from '@modelcontextprotocol/sdk/types.js'
+import { CallToolResultSchema, ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js'
 
 const to = JSON.parse(process.argv[2])
 const options = { requestInit: { headers: { Authorization: `Bearer ${to.token}` } } }
@@ -23,7 +23,14 @@ transport.setProtocolVersion = version => {
 }
 
 const say = value => process.stdout.write(JSON.stringify(value) + '\n')
-const client = new Client({ name: 'interop', version: '1' })
+const client = new Client({ name: 'interop', version: '1' }, { capabilities: to.person ? { elicitation: {} } : {} })
+const asked = []
+if (to.person) {
+  client.setRequestHandler(ElicitRequestSchema, async request => {
+    asked.push(request.params.message)
+    return to.person === 'accept' ? { action: 'accept', content: {} } : { action: to.person }
+  })
+}
 await client.connect(transport)
 const { tools } = await client.listTools()
 say({
@@ -44,6 +51,7 @@ for await (const line of createInterface({ input: process.stdin })) {
     isError: result.isError ?? false,
     progress: seen.map(p => p.progress),
     messages: seen.map(p => p.message),
+    asked: asked.splice(0),
   })
 }
 await client.close()

@@ -12,7 +12,17 @@ const transport = {
 }[to.transport]()
 
 const say = value => process.stdout.write(JSON.stringify(value) + '\n')
-const client = new Client({ name: 'interop', version: '1' }, { versionNegotiation: { mode: to.era } })
+const client = new Client(
+  { name: 'interop', version: '1' },
+  { versionNegotiation: { mode: to.era }, capabilities: to.person ? { elicitation: { form: {} } } : {} },
+)
+const asked = []
+if (to.person) {
+  client.setRequestHandler('elicitation/create', async request => {
+    asked.push(request.params.message)
+    return to.person === 'accept' ? { action: 'accept', content: {} } : { action: to.person }
+  })
+}
 await client.connect(transport)
 const { tools } = await client.listTools()
 say({
@@ -31,6 +41,7 @@ for await (const line of createInterface({ input: process.stdin })) {
     isError: result.isError ?? false,
     progress: seen.map(p => p.progress),
     messages: seen.map(p => p.message),
+    asked: asked.splice(0),
   })
 }
 await client.close()
