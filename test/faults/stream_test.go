@@ -30,17 +30,22 @@ func seeds() []uint64 {
 	if first == 0 {
 		first = fixed
 	}
-	if !*whole {
+	if !*whole && !*long {
 		return []uint64{first}
 	}
-	return []uint64{first, first + 1, first + 2}
+	three := []uint64{first, first + 1, first + 2}
+	if *long {
+		return append(three, first+3)
+	}
+	return three
 }
 
 func TestStreamUnderRandomFaults(t *testing.T) {
 	s := stream{users: 2, clients: 3, each: 25, times: 1, think: 50 * time.Millisecond, calm: 3000}
 	switch {
 	case *long:
-		s = stream{users: 5, clients: 5, each: 2000, times: 200, think: 300 * time.Millisecond, calm: 2000}
+		// Four sites at once: 10,000 commands, and 200 faults of every kind.
+		s = stream{users: 5, clients: 5, each: 500, times: 50, think: 300 * time.Millisecond, calm: 2000}
 	case *whole:
 		s = stream{users: 3, clients: 5, each: 120, times: 5, think: 50 * time.Millisecond, calm: 2000}
 	}
