@@ -148,6 +148,7 @@ func TestStuckJobStarvesTheWatchdog(t *testing.T) {
 	m, _ := b.watched(s, func(m *Manager) {
 		m.bound = func(control.Verb) time.Duration { return time.Millisecond }
 	})
+	s.until(func(said map[string]string) bool { return said["READY"] == "1" })
 	s.until(fed)
 	j, running, release, _ := blocked("wedged", control.StopTestbed)
 	m.exec.Enqueue(j)
