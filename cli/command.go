@@ -20,13 +20,17 @@ type app struct {
 	out, err io.Writer
 	getenv   func(string) string
 	environ  func() []string
-	output   string // text or json
+	output   string // table, json or yaml
 	dir      string // --dir
 	verbose  bool
 }
 
 func newApp() *app {
-	return &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, environ: os.Environ}
+	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, environ: os.Environ}
+	if isTerminal(os.Stderr) && a.getenv("TERM") != "dumb" {
+		a.err = &screen{to: os.Stderr}
+	}
+	return a
 }
 
 // log writes to standard error: standard output belongs to what was asked for.
@@ -45,34 +49,58 @@ func (a *app) logAt(level slog.Level) *slog.Logger {
 // Testbed is the testbed command. It returns the exit code.
 func Testbed(ctx context.Context, args []string) int {
 	a := newApp()
-	root := a.root("testbed", "Start, stop and watch your workflow agents")
-	root.AddCommand(a.initCommand(), a.upCommand(), a.demoCommand(), a.runCommand(), a.stopAgentsCommand(), a.statusCommand(), a.configCommand(), a.tokenCommand(), a.keyCommand(), a.monitorCommand(), a.agentManagerCommand("agent-manager"), a.installServiceCommand())
-	return a.execute(ctx, root, args)
+	return a.execute(ctx, a.testbedRoot(), args)
 }
 
 // MCP is the swf-mcp command.
 func MCP(ctx context.Context, args []string) int {
 	a := newApp()
-	root := a.root("swf-mcp", "The MCP server of the testbed")
-	root.AddCommand(a.stdioCommand(), a.serveCommand())
-	return a.execute(ctx, root, args)
+	return a.execute(ctx, a.mcpRoot(), args)
 }
 
 // Manager is the agent-manager command: testbed agent-manager under a name of
 // its own.
 func Manager(ctx context.Context, args []string) int {
 	a := newApp()
-	cmd := a.agentManagerCommand("agent-manager")
-	a.global(cmd)
-	return a.execute(ctx, cmd, args)
+	return a.execute(ctx, a.managerRoot(), args)
 }
 
 // Agent is the swf-agent command: the programs that supervisord runs.
 func Agent(ctx context.Context, args []string) int {
 	a := newApp()
+	return a.execute(ctx, a.agentRoot(), args)
+}
+
+// roots are the four programs.
+func (a *app) roots() []*cobra.Command {
+	return []*cobra.Command{a.testbedRoot(), a.mcpRoot(), a.managerRoot(), a.agentRoot()}
+}
+
+func (a *app) testbedRoot() *cobra.Command {
+	root := a.root("testbed", "Start, stop and watch your workflow agents")
+	root.AddCommand(a.initCommand(), a.upCommand(), a.demoCommand(), a.runCommand(), a.stopAgentsCommand(),
+		a.statusCommand(), a.logsCommand(), a.workflowCommand(), a.agentsCommand(), a.historyCommand(),
+		a.configCommand(), a.doctorCommand(), a.mcpCommand(), a.tokenCommand(), a.keyCommand(), a.monitorCommand(),
+		a.agentManagerCommand("agent-manager"), a.installServiceCommand(), a.manCommand())
+	return root
+}
+
+func (a *app) mcpRoot() *cobra.Command {
+	root := a.root("swf-mcp", "The MCP server of the testbed")
+	root.AddCommand(a.stdioCommand(), a.serveCommand())
+	return root
+}
+
+func (a *app) managerRoot() *cobra.Command {
+	root := a.agentManagerCommand("agent-manager")
+	a.global(root)
+	return root
+}
+
+func (a *app) agentRoot() *cobra.Command {
 	root := a.root("swf-agent", "The programs of a testbed; supervisord starts them")
 	root.AddCommand(append(a.agentCommands(), a.runnerCommand())...)
-	return a.execute(ctx, root, args)
+	return root
 }
 
 func (a *app) root(name, short string) *cobra.Command {
@@ -109,7 +137,7 @@ func (a *app) global(root *cobra.Command) {
 func (a *app) execute(ctx context.Context, root *cobra.Command, args []string) int {
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	report(a.err, err)
+	report(a.err, err, a.ink(a.err))
 	return exitCode(err)
 }
 
@@ -121,17 +149,4 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 		}
 		return nil
 	}
-}
-
-// outputFlag adds --output to a command that shows something.
-func (a *app) outputFlag(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().StringVarP(&a.output, "output", "o", "text", "text or json")
-	run := cmd.RunE
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if a.output != "text" && a.output != "json" {
-			return usageError{swf.E(swf.CodeInvalidArgument, "--output is text or json", "leave it out, or say --output json")}
-		}
-		return run(cmd, args)
-	}
-	return cmd
 }

@@ -22,7 +22,9 @@ func (a *app) configCommand() *cobra.Command {
 time, samples and slices. NAME is NAME, NAME.toml or NAME_default.toml in workflows/ or built in; without it all of them.`,
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.validate(cmd.Context(), args) },
-	}))
+
+		ValidArgsFunction: completion(1, a.configNames),
+	}), a.configShowCommand(), a.configListCommand())
 	return cmd
 }
 
@@ -49,7 +51,7 @@ func (a *app) validate(ctx context.Context, names []string) error {
 	if err != nil {
 		return err
 	}
-	if len(names) == 1 && a.output != "json" {
+	if len(names) == 1 && a.forPeople() {
 		v := a.judge(ctx, s, names[0])
 		if v.Error != nil {
 			return v.Error

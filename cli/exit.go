@@ -80,18 +80,18 @@ func codeExit(code swf.Code) int {
 }
 
 // report prints an error as people read it: what happened, then what to do.
-func report(w io.Writer, err error) {
+func report(w io.Writer, err error, in ink) {
 	if err == nil {
 		return
 	}
 	var e *swf.Error
-	fmt.Fprintln(w, "error:", swf.Printable(err.Error()))
+	fmt.Fprintln(w, in.of(bold+red, "error:"), swf.Printable(err.Error()))
 	switch {
 	case errors.As(err, &e) && e.Hint != "":
-		fmt.Fprintln(w, "hint:", swf.Printable(e.Hint))
+		fmt.Fprintln(w, in.of(bold, "hint:"), swf.Printable(inCommands(e.Hint)))
 	case errors.As(err, new(usageError)):
-		fmt.Fprintln(w, "hint: see --help")
+		fmt.Fprintln(w, in.of(bold, "hint:"), "see --help")
 	case errors.As(err, new(outcomeError)):
-		fmt.Fprintln(w, "hint: ask again: testbed status")
+		fmt.Fprintln(w, in.of(bold, "hint:"), "ask again: testbed status")
 	}
 }

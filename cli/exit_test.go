@@ -46,7 +46,7 @@ func TestReport(t *testing.T) {
 		"usage":      {usageError{errors.New("unknown flag: --x")}, "error: unknown flag: --x\nhint: see --help\n"},
 	} {
 		var b bytes.Buffer
-		report(&b, c.err)
+		report(&b, c.err, false)
 		if b.String() != c.want {
 			t.Errorf("%s:\n%s\nwant:\n%s", name, b.String(), c.want)
 		}

@@ -199,7 +199,7 @@ func (p *place) askManager(ctx context.Context, cmd control.Command) (r control.
 func isNoManager(err error) bool { return swf.IsCode(err, swf.CodeNoManager) }
 
 // say prints progress to standard error.
-func (p *place) say(text string, _ []swf.Program) { fmt.Fprintln(p.app.err, text) }
+func (p *place) say(text string, _ []swf.Program) { p.app.tell(text) }
 
 // outcome turns a reply into the command's error.
 func outcome(r control.Reply) error {

@@ -15,7 +15,8 @@ import (
 )
 
 func (a *app) runCommand() *cobra.Command {
-	return a.outputFlag(&cobra.Command{
+	var w waitFlags
+	cmd := a.outputFlag(&cobra.Command{
 		Use:   "run [CONFIG]",
 		Short: "Start your agents and run the workflow of the configuration",
 		Long: `Run starts supervisord, the workflow runner and the enabled agents of a configuration, and then its workflow.
@@ -26,9 +27,12 @@ CONFIG is NAME, NAME.toml or NAME_default.toml in workflows/ (default: SWF_TESTB
 			if len(args) == 1 {
 				name = args[0]
 			}
-			return a.run(cmd.Context(), name)
+			return a.run(cmd.Context(), name, w)
 		},
+		ValidArgsFunction: completion(1, a.configNames),
 	})
+	w.add(cmd, "until the workflow has ended, and say how")
+	return cmd
 }
 
 // ran is what testbed run prints as JSON.
@@ -37,7 +41,7 @@ type ran struct {
 	Workflow *control.Reply `json:"workflow,omitempty"`
 }
 
-func (a *app) run(ctx context.Context, name string) error {
+func (a *app) run(ctx context.Context, name string, w waitFlags) error {
 	p, err := a.find()
 	if err != nil {
 		return err
@@ -49,6 +53,11 @@ func (a *app) run(ctx context.Context, name string) error {
 	if err := start.Check(); err != nil {
 		return err
 	}
+	if w.no {
+		return a.noWait(ctx, p, start)
+	}
+	end := a.waiting("starting your agents")
+	defer end()
 	r, err := p.do(ctx, start)
 	if err != nil {
 		return err
@@ -61,6 +70,7 @@ func (a *app) run(ctx context.Context, name string) error {
 		}
 		result.Workflow, r = &workflow, workflow
 	}
+	end()
 	text := programLines(result.Start.Programs)
 	if r.Outcome == control.Succeeded {
 		text += fmt.Sprintf("Workflow triggered: %s in namespace %s\n", r.ExecutionID, result.Start.Namespace)
@@ -68,7 +78,10 @@ func (a *app) run(ctx context.Context, name string) error {
 	if err := a.show(result, text); err != nil {
 		return err
 	}
-	return outcome(r)
+	if err := outcome(r); err != nil || !w.yes {
+		return err
+	}
+	return a.untilEnd(ctx, r.ExecutionID)
 }
 
 func (p *place) runWorkflowCommand() control.Command {

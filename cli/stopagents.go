@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
@@ -16,19 +17,21 @@ import (
 
 func (a *app) stopAgentsCommand() *cobra.Command {
 	yes := false
+	var w waitFlags
 	cmd := &cobra.Command{
 		Use:   "stop-agents",
 		Short: "Stop all your workflow agents and their supervisord",
 		Long: `Stop-agents stops every program of agents.supervisord.conf, waits until none is left, and shuts supervisord down.
 The web services of supervisord.conf are not touched. Stopping what does not run succeeds.`,
 		Args: usageArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.stopAgents(cmd.Context(), yes) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.stopAgents(cmd.Context(), yes, w) },
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask, although a workflow runs")
+	w.add(cmd, "until no program is left, which is the default")
 	return a.outputFlag(cmd)
 }
 
-func (a *app) stopAgents(ctx context.Context, yes bool) error {
+func (a *app) stopAgents(ctx context.Context, yes bool, w waitFlags) error {
 	p, err := a.find()
 	if err != nil {
 		return err
@@ -36,7 +39,14 @@ func (a *app) stopAgents(ctx context.Context, yes bool) error {
 	if err := a.confirmStop(p, yes); err != nil {
 		return err
 	}
-	r, err := p.do(ctx, p.command(control.StopTestbed))
+	c := p.command(control.StopTestbed)
+	c.Complete(time.Now())
+	if w.no {
+		return a.noWait(ctx, p, c)
+	}
+	end := a.waiting("stopping your agents")
+	r, err := p.do(ctx, c)
+	end()
 	if err != nil {
 		return err
 	}

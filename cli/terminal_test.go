@@ -18,7 +18,7 @@ func TestAttack17EscapesOnTheTerminal(t *testing.T) {
 	a := &app{out: &out, err: &errs}
 	err := a.showReply(control.Reply{Outcome: control.Failed, Error: swf.E(swf.CodeStartFailed, lure, lure),
 		Programs: []swf.Program{{Name: "data-agent" + lure, State: swf.ProgramFatal, Reason: lure, LogTail: lure}}}, "")
-	report(&errs, err)
+	report(&errs, err, false)
 	for _, text := range []string{out.String(), errs.String()} {
 		if strings.ContainsAny(text, "\x1b\x07\x08\u009b\u202e\u200b") || !strings.Contains(text, "last words") {
 			t.Errorf("printed %q", text)

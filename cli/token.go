@@ -67,7 +67,7 @@ func (a *app) tokenAddCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.output != "json" { // a pipe gets the token alone
+			if a.forPeople() { // a pipe gets the token alone
 				fmt.Fprintf(a.err, "token %s of %s (%s, for %s). It is shown this once:\n", entry.ID, entry.User, entry.Role, entry.For)
 			}
 			return a.show(struct {

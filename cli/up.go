@@ -260,7 +260,7 @@ func (u *up) stopAgents() {
 		err = outcome(r)
 	}
 	if err != nil {
-		report(u.app.err, fmt.Errorf("the agents could not be stopped: %w", err))
+		report(u.app.err, fmt.Errorf("the agents could not be stopped: %w", err), u.app.ink(u.app.err))
 	}
 }
 

@@ -3,7 +3,9 @@ package config
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -123,6 +125,33 @@ func (p Paths) Make() error {
 	for _, folder := range folders {
 		if err := makePrivate(folder); err != nil {
 			return err
+		}
+	}
+	if err := checkFiles(p.Config, true); err != nil {
+		return err
+	}
+	if err := checkFiles(p.State, false); err != nil {
+		return err
+	}
+	return checkDir(p.Dir)
+}
+
+// Check is Make for who only looks: it makes nothing and mends nothing, and
+// what is not there yet is fine.
+func (p Paths) Check() error {
+	for _, folder := range []string{p.State, p.Config} {
+		info, err := os.Stat(folder)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return swf.E(swf.CodeEnvironment, "the folder "+folder+" cannot be looked at", "check its permissions").Because(err)
+		}
+		if !ownedByUs(info) {
+			return swf.E(swf.CodeEnvironment, "the folder "+folder+" belongs to somebody else", "set XDG_STATE_HOME and XDG_CONFIG_HOME to folders of your own")
+		}
+		if info.Mode().Perm()&0o077 != 0 {
+			return swf.E(swf.CodeEnvironment, "the folder "+folder+" is open to others", "look whether what is in it is yours, then: chmod 700 "+folder)
 		}
 	}
 	if err := checkFiles(p.Config, true); err != nil {

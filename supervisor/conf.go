@@ -33,6 +33,7 @@ type Conf struct {
 type Program struct {
 	Name, Group  string
 	Section      string // the name in [program:NAME]
+	Command      string // the command line
 	StartSecs    int    // seconds to stay up before it counts as RUNNING
 	StopWaitSecs int    // seconds before supervisord kills it
 	StopSignal   syscall.Signal

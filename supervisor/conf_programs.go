@@ -135,6 +135,7 @@ func (r *confReader) process(s *section, vars variables, p *Program) error {
 	if p.Name = strings.TrimSpace(p.Name); p.Name == "" || strings.ContainsAny(p.Name, " :/") {
 		return r.fail(s, "process_name: a name has no spaces, colons or slashes")
 	}
+	p.Command, _ = r.value(s, vars, "command", "") // for people; what is wrong with it supervisord says
 	if p.LogFile, err = r.logFile(s, vars, "stdout_logfile"); err != nil {
 		return err
 	}

@@ -33,11 +33,11 @@ func TestReadConf(t *testing.T) {
 		t.Errorf("files: %s %s", c.PIDFile, c.LogFile)
 	}
 	want := []Program{
-		{Name: "example-data-agent", Group: "agents", Section: "example-data-agent", StartSecs: 3, StopWaitSecs: 10, StopSignal: syscall.SIGTERM},
-		{Name: "worker_07", Group: "agents", Section: "worker", StartSecs: 1, StopWaitSecs: 10, StopSignal: syscall.SIGTERM, LogFile: here + "/logs/worker-7-agents.log", Autostart: true},
-		{Name: "worker_08", Group: "agents", Section: "worker", StartSecs: 1, StopWaitSecs: 10, StopSignal: syscall.SIGTERM, LogFile: here + "/logs/worker-8-agents.log", Autostart: true},
-		{Name: "extra", Group: "extra", Section: "extra", StartSecs: 1, StopWaitSecs: 10, StopSignal: syscall.SIGINT, LogFile: here + "/more/extra.log", Autostart: true},
-		{Name: "workflow-runner", Group: "workflow-runner", Section: "workflow-runner", StartSecs: 1, StopWaitSecs: 12, StopSignal: syscall.SIGQUIT, LogFile: here + "/logs/workflow-runner.log"},
+		{Name: "example-data-agent", Group: "agents", Section: "example-data-agent", Command: "python agent.py", StartSecs: 3, StopWaitSecs: 10, StopSignal: syscall.SIGTERM},
+		{Name: "worker_07", Group: "agents", Section: "worker", Command: "python worker.py 7", StartSecs: 1, StopWaitSecs: 10, StopSignal: syscall.SIGTERM, LogFile: here + "/logs/worker-7-agents.log", Autostart: true},
+		{Name: "worker_08", Group: "agents", Section: "worker", Command: "python worker.py 8", StartSecs: 1, StopWaitSecs: 10, StopSignal: syscall.SIGTERM, LogFile: here + "/logs/worker-8-agents.log", Autostart: true},
+		{Name: "extra", Group: "extra", Section: "extra", Command: "python extra.py", StartSecs: 1, StopWaitSecs: 10, StopSignal: syscall.SIGINT, LogFile: here + "/more/extra.log", Autostart: true},
+		{Name: "workflow-runner", Group: "workflow-runner", Section: "workflow-runner", Command: "python -u /home/ann/swf/runner.py --note 100%", StartSecs: 1, StopWaitSecs: 12, StopSignal: syscall.SIGQUIT, LogFile: here + "/logs/workflow-runner.log"},
 	}
 	if !reflect.DeepEqual(c.Programs, want) {
 		t.Errorf("programs:\n%+v\nwant\n%+v", c.Programs, want)
