@@ -26,6 +26,7 @@ type Conn struct {
 	workers sync.WaitGroup // the handlers' goroutines
 
 	requests requests
+	count    counters
 }
 
 type runState int
@@ -66,8 +67,8 @@ func (c *Conn) Run(ctx context.Context) error {
 	c.mu.Unlock()
 
 	var keepers sync.WaitGroup
-	keepers.Go(func() { c.keep(ctx, &c.out, "publishing", suffixed(c.o.ClientID, "-pub")) })
-	keepers.Go(func() { c.keep(ctx, &c.in, "consuming", c.o.ClientID) })
+	keepers.Go(func() { c.keep(ctx, &c.out, &c.count.out, "publishing", suffixed(c.o.ClientID, "-pub")) })
+	keepers.Go(func() { c.keep(ctx, &c.in, &c.count.in, "consuming", c.o.ClientID) })
 	keepers.Wait()
 
 	c.mu.Lock()
@@ -94,7 +95,7 @@ func (c *Conn) work(s *Subscription) {
 // keep holds one of the two links up until ctx ends. A link counts as good
 // once it has lived as long as the longest back-off: a broker that takes us in
 // only to throw us out is not hammered.
-func (c *Conn) keep(ctx context.Context, slot **link, role, clientID string) {
+func (c *Conn) keep(ctx context.Context, slot **link, count *linkCounters, role, clientID string) {
 	log := c.o.Log.With("broker", c.o.Addr, "connection", role)
 	for attempt := 0; ctx.Err() == nil; attempt++ {
 		l, err := dial(ctx, &c.o, clientID)
@@ -102,6 +103,7 @@ func (c *Conn) keep(ctx context.Context, slot **link, role, clientID string) {
 		if err == nil {
 			began := time.Now()
 			log.Info("broker connected", "attempt", attempt)
+			count.connects.Add(1)
 			c.set(slot, l)
 			select {
 			case <-l.w.dead:
@@ -118,6 +120,7 @@ func (c *Conn) keep(ctx context.Context, slot **link, role, clientID string) {
 		if ctx.Err() != nil {
 			return
 		}
+		count.failures.Add(1)
 		if c.note(err); loud {
 			log.Warn("no connection to the broker; trying again for ever", "error", err)
 		} else {
@@ -234,15 +237,19 @@ func (c *Conn) Publish(ctx context.Context, m Message) error {
 	for {
 		var l *link
 		if err := c.wait(ctx, func() bool { l = c.out; return l != nil && l.alive() }); err != nil {
+			c.count.failed.Add(1)
 			return err
 		}
 		err := l.publish(ctx, &m)
 		switch {
 		case err == nil:
+			c.count.published.Add(1)
 			return nil
 		case m.Once:
+			c.count.failed.Add(1)
 			return fault(CodeUncertain, err, "the link to broker %s broke; it is not known whether the message arrived", c.o.Addr)
 		case ctx.Err() != nil:
+			c.count.failed.Add(1)
 			return fault(CodeUnreachable, err, "broker %s did not take the message in time", c.o.Addr)
 		}
 	}

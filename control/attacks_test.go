@@ -141,7 +141,7 @@ func FuzzNames(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		copies, err := c.copies(&cmd, NewKey().Ring(), body)
+		copies, err := c.copies(context.Background(), &cmd, NewKey().Ring(), body)
 		if err != nil || len(copies) != 1 {
 			t.Fatal(err)
 		}

@@ -109,8 +109,10 @@ func KeyedID(principal, target, key string) string {
 // Outcome Pending and the command id, and no error. An error means that the
 // command was never published (broker_unavailable) or could not be
 // (invalid_argument).
-func (c *Client) Ask(ctx context.Context, cmd Command, progress func(Reply)) (Reply, error) {
+func (c *Client) Ask(ctx context.Context, cmd Command, progress func(Reply)) (r Reply, err error) {
 	cmd.Complete(time.Now())
+	ctx, ended := traced(ctx, &cmd)
+	defer func() { ended(r, err) }()
 	cmd.ReplyTo = c.replyTo
 	if cmd.Source == "" {
 		cmd.Source = c.o.Source
@@ -129,7 +131,7 @@ func (c *Client) Ask(ctx context.Context, cmd Command, progress func(Reply)) (Re
 		return Reply{}, err
 	}
 	w := &call{username: cmd.Username, ring: c.o.Keys(cmd.Username), intent: cmd.Intent(), replies: make(chan Reply, 64)}
-	copies, err := c.copies(&cmd, w.ring, body)
+	copies, err := c.copies(ctx, &cmd, w.ring, body)
 	if err != nil {
 		return Reply{}, err
 	}
@@ -159,13 +161,14 @@ func (c *Client) Ping(ctx context.Context, username string) (Pong, error) {
 // copies are the messages to publish in turn: the same bytes, signed with each
 // key that the manager may hold, best first. In the midst of a rotation one of
 // them is let in.
-func (c *Client) copies(cmd *Command, ring Ring, body []byte) ([]amq.Message, error) {
+func (c *Client) copies(ctx context.Context, cmd *Command, ring Ring, body []byte) ([]amq.Message, error) {
 	h := map[string]string{
 		"correlation-id": cmd.ID,
 		"reply-to":       cmd.ReplyTo,
 		"expires":        fmt.Sprint(cmd.ExpiresAt.Add(BrokerSlop).UnixMilli()),
 		"persistent":     fmt.Sprint(cmd.Verb.Effect()),
 	}
+	MarkTrace(ctx, h)
 	m := amq.Message{Destination: c.o.Queue(cmd.Username), Headers: h, Body: body}
 	if ring.IsZero() {
 		return []amq.Message{m}, nil

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sys/unix"
 
 	"github.com/epic-swf/testbed/control"
@@ -24,6 +25,7 @@ const (
 type submission struct {
 	cmd     control.Command
 	replyTo replyTo
+	sender  trace.SpanContext   // whose trace it is part of, or zero
 	local   func(control.Reply) // a caller on this host, or nil
 	ack     func()              // takes the message from the broker, once; or nil
 }
@@ -58,13 +60,18 @@ func (m *Manager) submit(s submission) {
 		defer func() { <-m.looks }()
 		ctx, cancel := context.WithTimeout(m.lookCtx, 5*time.Second)
 		defer cancel()
-		m.answer(s, m.look(ctx, &s.cmd))
+		span := m.traces.accept(&s.cmd, s.sender)
+		defer span.End()
+		m.answer(s, m.look(trace.ContextWithSpan(ctx, span), &s.cmd))
 	})
 }
 
 // accept applies the rules of the journal. When it returns, the command is
 // refused, known already, or on disk.
 func (m *Manager) accept(s submission) {
+	arrived := time.Now()
+	span := m.traces.accept(&s.cmd, s.sender)
+	defer span.End()
 	m.accepting.Lock()
 	defer m.accepting.Unlock()
 	known, err := m.journal.Get(s.cmd.ID)
@@ -85,6 +92,7 @@ func (m *Manager) accept(s submission) {
 		rec.Phase, rec.Target = phaseBegun, m.stopTarget()
 		m.at(AtTargeted)
 	}
+	m.traces.begin(s.cmd.ID, span)
 	if r := m.admit(&s.cmd); r != nil {
 		m.refuse(rec, s, r)
 		return
@@ -95,7 +103,11 @@ func (m *Manager) accept(s submission) {
 		m.refuse(rec, s, &r)
 		return
 	}
-	if err := m.journal.Put(rec); err != nil {
+	_, written := m.traces.step(context.Background(), s.cmd.ID, "journal accepted")
+	err = m.journal.Put(rec)
+	written.End()
+	if err != nil {
+		m.traces.end(s.cmd.ID)
 		withdraw()
 		m.unwritten(s, err)
 		return
@@ -104,6 +116,7 @@ func (m *Manager) accept(s submission) {
 	m.listen(s)
 	m.tell(rec, control.Reply{CommandID: s.cmd.ID, Kind: control.Accepted})
 	m.at(AtAccepted)
+	m.acceptedAfter(&s.cmd, time.Since(arrived))
 	begin()
 }
 
@@ -240,6 +253,8 @@ func (m *Manager) refuse(rec *record, s submission, r *control.Reply) {
 	r.FinishedAt = &now
 	rec.Phase, rec.Outcome, rec.DoneAt = phaseDone, r, now
 	m.audited(rec)
+	m.count.ended(rec)
+	defer m.traces.end(s.cmd.ID)
 	if err := m.journal.Put(rec); err != nil {
 		m.log.Error("refusal not written", "command_id", s.cmd.ID, "err", err)
 		s.settle()
@@ -247,7 +262,7 @@ func (m *Manager) refuse(rec *record, s submission, r *control.Reply) {
 		return
 	}
 	m.at(AtRefused)
-	m.log.Info("refused", "command", s.cmd.Verb, "command_id", s.cmd.ID, "code", r.Error.Code, "issued_by", s.cmd.IssuedBy)
+	m.logOf(s.cmd.ID).Info("refused", "command", s.cmd.Verb, "code", r.Error.Code, "issued_by", s.cmd.IssuedBy)
 	m.answer(s, *r)
 }
 

@@ -20,6 +20,8 @@ func (m *Manager) newJob(cmd *control.Command) *job {
 	c := *cmd
 	j := &job{id: c.ID, verb: c.Verb}
 	j.run = func(ctx context.Context) {
+		ctx, span := m.traces.step(ctx, c.ID, "execute "+string(c.Verb))
+		defer span.End()
 		m.at(AtTurn)
 		switch c.Verb {
 		case control.StartTestbed:
@@ -81,6 +83,9 @@ func (m *Manager) conclude(id string, r control.Reply) {
 	now := time.Now()
 	r.FinishedAt = &now
 	m.at(AtConclude)
+	_, written := m.traces.step(context.Background(), id, "journal outcome")
+	defer written.End()
+	defer m.traces.end(id)
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		rec, err := m.journal.Modify(id, func(rec *record) error {
 			if rec.Phase == phaseDone {
@@ -92,8 +97,9 @@ func (m *Manager) conclude(id string, r control.Reply) {
 		})
 		if err == nil {
 			m.at(AtDone)
-			m.log.Info("outcome", "command", rec.Command.Verb, "command_id", id, "outcome", r.Outcome, "code", codeOf(r.Error), "issued_by", rec.Command.IssuedBy)
+			m.logOf(id).Info("outcome", "command", rec.Command.Verb, "outcome", r.Outcome, "code", codeOf(r.Error), "issued_by", rec.Command.IssuedBy)
 			m.audited(rec)
+			m.count.ended(rec)
 			m.exec.Free(id)
 			m.tell(rec, r)
 			return

@@ -45,7 +45,7 @@ func (m *Manager) receive(_ context.Context, d *amq.Delivery) {
 		m.turnAway(d, err)
 		return
 	}
-	m.submit(submission{cmd: cmd, ack: ack, replyTo: replyTo{answerable(cmd.ReplyTo), control.SignedBy(d.Headers[control.SignatureHeader])}})
+	m.submit(submission{cmd: cmd, ack: ack, sender: control.ParseTrace(d.Headers[control.TraceHeader]), replyTo: replyTo{answerable(cmd.ReplyTo), control.SignedBy(d.Headers[control.SignatureHeader])}})
 	if ack(); cmd.Verb.Effect() {
 		m.at(AtAcked)
 	}
@@ -89,6 +89,7 @@ func (m *Manager) turnAway(d *amq.Delivery, why error) {
 	m.dropped.Add(1)
 	e := swf.AsError(why)
 	m.log.Warn("dropped a message on the control queue", "audit", true, "code", e.Code, "reason", e.Message, "bytes", len(d.Body))
+	m.count.turnedAway(string(e.Code))
 	m.turned("the control queue", string(e.Code), e.Message)
 	if e.Code != swf.CodeBadSignature {
 		return

@@ -84,6 +84,7 @@ func (m *Manager) tellMonitor(ctx context.Context, h swf.Heartbeat) {
 	ctx, cancel := context.WithTimeout(ctx, monitorWait)
 	defer cancel()
 	err := m.o.Monitor.Heartbeat(ctx, h)
+	m.count.beat(err)
 	if err != nil && !errors.Is(ctx.Err(), context.Canceled) && m.monitorUp.Swap(false) {
 		m.log.Warn("the monitor does not take heartbeats; control goes on without it", "err", err)
 	}
@@ -100,6 +101,7 @@ func (m *Manager) heartbeat(ctx context.Context) swf.Heartbeat {
 	asked := time.Now()
 	seen, err := m.o.Testbed.Observe(look)
 	m.noticeRunner(look, asked, seen, err)
+	m.count.saw(seen, err)
 	namespace, configName := m.o.Testbed.Current()
 	h := m.baseHeartbeat()
 	h.Status, h.OperationalState = swf.StatusOK, swf.OpReady

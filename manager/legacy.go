@@ -73,6 +73,7 @@ func (l *legacy) receive(_ context.Context, d *amq.Delivery) {
 func (l *legacy) drop(d *amq.Delivery, why string) {
 	l.m.dropped.Add(1)
 	l.m.log.Warn("refused a message on the legacy queue", "audit", true, "reason", why, "bytes", len(d.Body))
+	l.m.count.turnedAway("legacy")
 	l.m.turned("the legacy queue", "", why)
 }
 

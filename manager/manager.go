@@ -10,6 +10,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/epic-swf/testbed/amq"
 	"github.com/epic-swf/testbed/audit"
 	"github.com/epic-swf/testbed/config"
@@ -49,6 +52,8 @@ type Options struct {
 	Keep           func(*Lock)     // is given the life lock when Run returns ErrRestart; nil: it is unlocked
 	Audit          *audit.Trail    // what was refused and what came of the rest; nil: none
 	Log            *slog.Logger
+	Metrics        prometheus.Registerer // nil: nothing is exposed; see metrics.go
+	Tracer         trace.TracerProvider  // nil: nothing is traced
 }
 
 // Manager is the daemon of one user. Make it with New and call Run once.
@@ -59,6 +64,8 @@ type Manager struct {
 
 	journal *journal
 	exec    *executor
+	count   *metrics
+	traces  *traces
 	bus     *amq.Conn
 	self    *control.Client // asks this user's own control queue
 	runner  Runner
@@ -110,6 +117,8 @@ func New(o Options) *Manager {
 	m := &Manager{
 		o: o, log: o.Log, instance: control.NewID(),
 		exec:   newExecutor(),
+		count:  newMetrics(),
+		traces: newTraces(o.Tracer),
 		looks:  make(chan struct{}, maxLookAtOnce),
 		beside: make(chan struct{}, maxAtOnce),
 		outbox: make(chan outbound, replyQueue),
@@ -187,6 +196,7 @@ func (m *Manager) work(ctx context.Context, serveLocal func(context.Context)) er
 	busCtx, endBus := context.WithCancel(context.WithoutCancel(ctx))
 	m.lookCtx, m.busCtx = lookCtx, busCtx
 	m.bus = amq.New(m.o.Broker)
+	defer m.expose()()
 	m.tenure = m.newTenure()
 	m.self = control.NewClient(control.ClientOptions{Bus: m.bus, Keys: func(string) control.Ring { return m.o.Keys() }, Login: m.o.Broker.Login, Source: "agent-manager", Log: m.log})
 	m.runner = Runner{m.o.Testbed, control.NewClient(control.ClientOptions{

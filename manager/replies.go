@@ -27,6 +27,7 @@ type replyTo struct {
 type outbound struct {
 	to    replyTo
 	reply control.Reply
+	trace context.Context // of the command; ends never
 }
 
 // listeners are callers on this host that wait for the replies of a command.
@@ -78,8 +79,9 @@ func (m *Manager) send(to replyTo, r control.Reply) {
 		return
 	}
 	select {
-	case m.outbox <- outbound{to, r}:
+	case m.outbox <- outbound{to, r, m.traces.context(context.Background(), r.CommandID)}:
 	default:
+		m.count.unsent.Inc()
 		m.log.Warn("dropped a reply, too many wait for the broker", "command_id", r.CommandID)
 	}
 }
@@ -115,6 +117,7 @@ func (m *Manager) publishReply(o outbound) {
 		"persistent":     "false",
 		"expires":        fmt.Sprint(time.Now().Add(replyTTL + control.BrokerSlop).UnixMilli()),
 	}
+	control.MarkTrace(o.trace, h)
 	if ring := m.o.Keys(); !ring.IsZero() {
 		k := ring.Key(o.to.KeyID)
 		if k.IsZero() { // it died on the way
@@ -127,6 +130,7 @@ func (m *Manager) publishReply(o outbound) {
 	ctx, cancel := context.WithTimeout(m.busCtx, replyPatch)
 	defer cancel()
 	if err := m.bus.Publish(ctx, amq.Message{Destination: o.to.Queue, Headers: h, Body: body}); err != nil {
+		m.count.unsent.Inc()
 		m.log.Warn("reply not sent, the caller can still ask for it", "command_id", o.reply.CommandID, "err", err)
 	}
 }

@@ -12,10 +12,12 @@ func (m *Manager) workflow(c control.Command) {
 		return
 	}
 	var r control.Reply
+	ctx, span := m.traces.step(m.lookCtx, c.ID, "execute "+string(c.Verb))
+	defer span.End()
 	if c.Verb == control.RunWorkflow {
-		r = m.runner.Run(m.lookCtx, &c, m.progress(c.ID))
+		r = m.runner.Run(ctx, &c, m.progress(c.ID))
 	} else {
-		r = m.runner.Stop(m.lookCtx, &c, m.progress(c.ID))
+		r = m.runner.Stop(ctx, &c, m.progress(c.ID))
 	}
 	m.conclude(c.ID, r)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/epic-swf/testbed/swf"
 	"github.com/epic-swf/testbed/tools"
@@ -48,6 +49,7 @@ type Options struct {
 
 	Version string // default swf.Version
 	Log     *slog.Logger
+	Tracer  trace.TracerProvider // nil: nothing is traced
 
 	// StateKey signs what a client brings back with a person's answer.
 	// Replicas behind one balancer share it; empty makes a random one.
@@ -64,6 +66,7 @@ type Server struct {
 	o     Options
 	offer *offer
 	log   *slog.Logger
+	trace trace.Tracer
 	mcp   *server.MCPServer
 }
 
@@ -91,7 +94,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, offer: f, log: o.Log}
+	s := &Server{o: o, offer: f, log: o.Log, trace: tracer(o.Tracer)}
 	s.mcp = server.NewMCPServer(Name, o.Version,
 		server.WithTitle("ePIC streaming workflow testbed"),
 		server.WithInstructions(f.instructions()),
@@ -135,6 +138,8 @@ func (s *Server) handler(t tools.Tool) server.ToolHandlerFunc {
 		}()
 		ctx, release := whileServed(ctx)
 		defer release()
+		ctx, traced := s.traced(ctx, t.Name, req.Params.Meta)
+		defer func() { traced(result) }()
 		p, _ := s.o.Principal(ctx) // nobody is refused by the tool itself
 		tell, settle := s.progress(ctx, req)
 		r, question := s.call(withClient(ctx), t, p, req, tell)

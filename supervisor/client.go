@@ -74,7 +74,9 @@ func NewClient(e Endpoint) *Client {
 
 // call runs one procedure. reply is a pointer to a fresh variable, because the
 // codec leaves what it does not find as it was; nil when no answer matters.
-func (c *Client) call(ctx context.Context, timeout time.Duration, reply any, method string, args ...any) error {
+func (c *Client) call(ctx context.Context, timeout time.Duration, reply any, method string, args ...any) (err error) {
+	ctx, ended := traced(ctx, method)
+	defer func() { ended(err) }()
 	inner, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	b, err := c.roundTrip(inner, method, args)

@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/epic-swf/testbed/audit"
 	"github.com/epic-swf/testbed/control"
 	"github.com/epic-swf/testbed/swf"
@@ -42,10 +44,14 @@ type request struct {
 	origin    Origin
 	arguments map[string]any
 	consent   string // of a person who was asked
+	trace     string // the id of the trace it is part of, or ""
 }
 
 func (s *Set) begin(ctx context.Context, p swf.Principal, tool string, effect Effect) *request {
 	r := &request{id: control.NewID(), principal: p, tool: tool, effect: effect, began: s.o.Now(), origin: OriginFrom(ctx)}
+	if c := trace.SpanContextFromContext(ctx); c.IsValid() {
+		r.trace = c.TraceID().String()
+	}
 	if c, asked := ctx.Value(consentKey{}).(Consent); asked {
 		r.consent = "declined"
 		if c.Given {
@@ -94,6 +100,10 @@ func (s *Set) audit(c *request, f facts) {
 			attrs = append(attrs, "cause", cause)
 		}
 	}
+	if c.trace != "" {
+		attrs = append(attrs, "trace_id", c.trace)
+	}
+	s.count.answered(c.tool, f, took)
 	s.o.Audit.Add(r)
 	s.o.Log.Log(context.Background(), level, "tool call", attrs...)
 }

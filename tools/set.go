@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/epic-swf/testbed/audit"
 	"github.com/epic-swf/testbed/control"
 	"github.com/epic-swf/testbed/monitor"
@@ -48,6 +50,8 @@ type Options struct {
 	Lease     time.Duration // how long a heartbeat counts; default 30 s
 
 	Limits Limits
+
+	Metrics prometheus.Registerer // nil: the calls are counted for nobody
 }
 
 // Set is the tools. Safe for concurrent use; it owns no goroutine.
@@ -56,6 +60,7 @@ type Set struct {
 	tools   []Tool
 	limiter *limiter
 	pending pending
+	count   *metrics
 }
 
 // New makes a Set.
@@ -78,7 +83,7 @@ func New(o Options) *Set {
 	o.ViewWait = orDefault(o.ViewWait, 5*time.Second)
 	o.Lease = orDefault(o.Lease, 30*time.Second)
 	o.Commander = traced{o.Commander}
-	s := &Set{o: o, limiter: newLimiter(o.Limits, o.Now)}
+	s := &Set{o: o, limiter: newLimiter(o.Limits, o.Now), count: newMetrics(o.Metrics)}
 	s.tools = append(s.controls(), s.views()...)
 	return s
 }

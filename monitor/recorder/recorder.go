@@ -55,11 +55,14 @@ type Recorder struct {
 	queue chan item
 	bytes atomic.Int64
 	stats counters
+
+	writing atomic.Int64 // when the first message of the batch at the store was heard, in unix nanoseconds; 0: none is
 }
 
 type item struct {
 	heard store.Heard
 	size  int64
+	at    time.Time // on our clock
 }
 
 type counters struct{ received, recorded, repeated, ignored, malformed, dropped, refused atomic.Uint64 }
@@ -124,6 +127,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 			break
 		}
 		r.write(writing, batch)
+		r.writing.Store(0)
 		if lost := r.stats.dropped.Load() + sub.Dropped(); lost > told {
 			r.o.Log.Warn("messages of the bus were not recorded: the store is too slow", "count", lost-told, "in_all", lost)
 			told = lost
@@ -139,7 +143,8 @@ func (r *Recorder) Run(ctx context.Context) error {
 // hear takes one message of the bus and never waits.
 func (r *Recorder) hear(m amq.Message) {
 	r.stats.received.Add(1)
-	h, p, err := heard(m, r.o.Now())
+	now := r.o.Now()
+	h, p, err := heard(m, now)
 	switch {
 	case errors.Is(err, errMalformed):
 		r.stats.malformed.Add(1)
@@ -160,7 +165,7 @@ func (r *Recorder) hear(m amq.Message) {
 		return
 	}
 	select {
-	case r.queue <- item{h, size}:
+	case r.queue <- item{h, size, now}:
 	default:
 		r.bytes.Add(-size)
 		r.stats.dropped.Add(1)
@@ -175,6 +180,7 @@ func (r *Recorder) next(ctx context.Context) ([]store.Heard, bool) {
 		return nil, false
 	case i := <-r.queue:
 		r.bytes.Add(-i.size)
+		r.writing.Store(i.at.UnixNano())
 		return r.waiting([]store.Heard{i.heard}, i.size), true
 	}
 }
