@@ -23,14 +23,16 @@ import (
 )
 
 func (a *app) agentManagerCommand(name string) *cobra.Command {
+	var f metricsFlag
 	cmd := &cobra.Command{
 		Use:   name,
 		Short: "Run your agent manager: commands in, supervisord out",
 		Long: `The agent manager takes commands from your control queue and drives your supervisord. It runs in the foreground;
 in the background: nohup testbed agent-manager &. SIGUSR1 sends a heartbeat now, SIGTERM ends it; agents go on running.`,
 		Args: usageArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.agentManager(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.agentManager(cmd.Context(), f) },
 	}
+	f.add(cmd)
 	cmd.AddCommand(
 		a.outputFlag(&cobra.Command{Use: "status", Short: "Ask the manager on this host", Args: usageArgs(cobra.NoArgs),
 			RunE: func(cmd *cobra.Command, _ []string) error { return a.managerStatus(cmd.Context()) }}),
@@ -42,11 +44,11 @@ in the background: nohup testbed agent-manager &. SIGUSR1 sends a heartbeat now,
 	return cmd
 }
 
-func (a *app) agentManager(ctx context.Context) error {
+func (a *app) agentManager(ctx context.Context, f metricsFlag) error {
 	signal.Ignore(syscall.SIGHUP) // a closed terminal is no reason to leave
 	inherited := a.environ()
 	a.environ = func() []string {
-		return without(inherited, manager.LifeEnv, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+		return without(inherited, manager.LifeEnv, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
 	} // no program's business
 	p, err := a.findManager()
 	if err != nil {
@@ -61,7 +63,12 @@ func (a *app) agentManager(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o, err := p.managerOptions(settings, a.logAt(level))
+	log := a.logAt(level)
+	if p.watched, err = p.telemetry("agent-manager", f, listenFlags{}, log); err != nil {
+		return err
+	}
+	defer p.watched.close()
+	o, err := p.managerOptions(settings, log)
 	if err != nil {
 		return err
 	}
@@ -74,6 +81,7 @@ func (a *app) agentManager(ctx context.Context) error {
 	o.Life, o.Keep = a.keptLife(o.Log), func(l *manager.Lock) { life = l }
 	err = manager.New(o).Run(ctx)
 	if errors.Is(err, manager.ErrRestart) {
+		p.watched.close() // the next one listens at the same address
 		return reexec(life)
 	}
 	return err
@@ -121,7 +129,7 @@ func (p *place) managerOptions(settings config.ManagerSettings, log *slog.Logger
 		Username: p.username, Paths: p.paths, Testbed: p.testbed(log), Broker: broker,
 		Keys: keys, AcceptUnsigned: settings.AcceptUnsigned, LegacyQueue: settings.LegacyControlQueue,
 		Heartbeat: settings.Heartbeat, KeepOutcomes: time.Duration(settings.JournalDays) * 24 * time.Hour, Version: swf.Version, Log: log,
-		Audit: p.trail("manager", log),
+		Audit: p.trail("manager", log), Metrics: p.watched.metrics(), Tracer: p.watched.tracer(),
 	}
 	if client != nil {
 		o.Monitor = client

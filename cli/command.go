@@ -23,6 +23,7 @@ type app struct {
 	output   string // table, json or yaml
 	dir      string // --dir
 	verbose  bool
+	logging  logFlags
 }
 
 func newApp() *app {
@@ -43,7 +44,7 @@ func (a *app) logAt(level slog.Level) *slog.Logger {
 	if a.verbose {
 		level = slog.LevelDebug
 	}
-	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level}))
+	return a.logging.logger(a.err, level)
 }
 
 // Testbed is the testbed command. It returns the exit code.
@@ -132,6 +133,8 @@ func (a *app) global(root *cobra.Command) {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentFlags().StringVar(&a.dir, "dir", "", "the testbed folder (default: the one you stand in, else $SWF_HOME/swf-testbed)")
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "say more on standard error")
+	a.logging.add(root)
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.logging.check(a.getenv) }
 }
 
 func (a *app) execute(ctx context.Context, root *cobra.Command, args []string) int {

@@ -39,7 +39,12 @@ func (a *app) stdioCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := p.newMCP(f, a.log())
+			log := a.log()
+			if p.watched, err = p.telemetry("swf-mcp", metricsFlag{}, listenFlags{}, log); err != nil {
+				return err
+			}
+			defer p.watched.close()
+			s, err := p.newMCP(f, log)
 			if err != nil {
 				return err
 			}
@@ -68,6 +73,7 @@ func (f *offerFlags) add(cmd *cobra.Command) {
 type serveFlags struct {
 	offer    offerFlags
 	listen   listenFlags
+	metrics  metricsFlag
 	insecure bool
 }
 
@@ -83,6 +89,7 @@ server are good too.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), f) },
 	}
 	f.listen.add(cmd)
+	f.metrics.add(cmd)
 	f.offer.add(cmd)
 	cmd.Flags().BoolVar(&f.insecure, "insecure-no-auth", false, "ask for no token: everybody on this host acts as you")
 	return cmd
@@ -97,6 +104,10 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 		return err
 	}
 	log := a.daemonLog()
+	if p.watched, err = p.telemetry("swf-mcp", f.metrics, f.listen, log); err != nil {
+		return err
+	}
+	defer p.watched.close()
 	s, err := p.newMCP(f.offer, log)
 	if err != nil {
 		return err
@@ -113,7 +124,7 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 	}
 	fmt.Fprintf(a.out, "MCP over HTTP: %s/mcp (SSE: /sse)\ntoken: %s\n", url, where)
 	h := s.http(lookup, p.username)
-	return (&web.Server{Listener: ln, Handler: h, Log: log, BeforeShutdown: h.Close}).Run(ctx)
+	return (&web.Server{Listener: ln, Handler: web.Measured(h, "mcp", p.watched.metrics()), Log: log, BeforeShutdown: h.Close}).Run(ctx)
 }
 
 // findServer is find for a server, which may stand outside of any testbed
@@ -151,8 +162,9 @@ func (p *place) newMCP(f offerFlags, log *slog.Logger) (*mcpParts, error) {
 	}
 	s.server, err = mcpserver.New(mcpserver.Options{
 		Tools: s.tools.Tools(), Resources: s.tools.Resources(), Prompts: s.tools.Prompts(), Complete: s.tools.Complete,
-		ToolPrefix: f.prefix, Toolsets: f.toolsets, ReadOnly: f.readOnly, Log: log,
+		ToolPrefix: f.prefix, Toolsets: f.toolsets, ReadOnly: f.readOnly, Log: log, Tracer: p.watched.tracer(),
 	})
+	p.watched.link(s.bus.Conn, "mcp")
 	return s, err
 }
 
@@ -189,6 +201,7 @@ func (p *place) newTools(part string, commander func(*control.Client) tools.Comm
 	if client != nil {
 		o.Monitor = client
 	}
+	o.Metrics = p.watched.metrics()
 	s.tools = tools.New(o)
 	return s, nil
 }

@@ -28,6 +28,7 @@ const envDatabase = "SWF_MONITOR_DATABASE"
 // monitorFlags are those of testbed monitor.
 type monitorFlags struct {
 	listen   listenFlags
+	metrics  metricsFlag
 	keep     string
 	insecure bool
 }
@@ -45,6 +46,7 @@ configuration folder, writes everything: it is yours, or that of a system whose 
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.monitor(cmd.Context(), f) },
 	}
 	f.listen.add(cmd)
+	f.metrics.add(cmd)
 	cmd.Flags().StringVar(&f.keep, "keep", "", "how long to keep messages, logs and ended executions, for example 30d; default: for ever")
 	cmd.Flags().BoolVar(&f.insecure, "insecure-no-auth", false, "ask for no token: everybody on this host may write")
 	return cmd
@@ -81,6 +83,10 @@ func (a *app) monitor(ctx context.Context, f monitorFlags) error {
 	if m.pages.Anonymous = (swf.Principal{Name: p.username, ReadOnly: true}); !f.insecure {
 		m.pages.Lookup = eitherToken(p.tokens(log).Lookup(config.ForMCP), oneToken(m.token, m.pages.Anonymous))
 	}
+	if m.watched, err = p.telemetry("monitor", f.metrics, f.listen, log); err != nil {
+		return err
+	}
+	defer m.watched.close()
 	parts := newParts(ctx)
 	url, pages, err := m.start(parts)
 	if err == nil {
@@ -128,6 +134,8 @@ type monitorPart struct {
 	broker amq.Options
 	pages  dashboard.Options // Store, Feed and Log are filled in
 	log    *slog.Logger
+
+	watched *telemetry // nil: nobody watches
 }
 
 // start runs it among the parts and returns its URL and its pages.
@@ -145,6 +153,8 @@ func (m monitorPart) start(p *parts) (url string, pages *dashboard.Dashboard, er
 	p.run("monitor bus", func(ctx context.Context) error { return ignoreCancel(bus.Run(ctx)) })
 	heard := recorder.New(recorder.Options{Bus: bus, Store: s, Heard: hub.Publish, Log: m.log})
 	p.run("recorder", func(ctx context.Context) error { return ignoreCancel(heard.Run(ctx)) })
+	m.watched.link(bus, "monitor")
+	m.watched.expose(append(heard.Collectors(), api.Collectors(s, hub, nil)...)...)
 	ln, url, err := m.listen.open(m.token != "", m.log)
 	if err != nil {
 		return "", nil, err
@@ -156,7 +166,7 @@ func (m monitorPart) start(p *parts) (url string, pages *dashboard.Dashboard, er
 	m.pages.Store, m.pages.Feed, m.pages.Log = s, feed, m.log
 	pages = dashboard.New(m.pages)
 	h := web.Guard(beside(api.New(o), pages), web.GuardOptions{})
-	p.run("monitor", (&web.Server{Listener: ln, Handler: h, Log: m.log, BeforeShutdown: func() {
+	p.run("monitor", (&web.Server{Listener: ln, Handler: web.Measured(h, "monitor", m.watched.metrics()), Log: m.log, BeforeShutdown: func() {
 		hub.Close()
 		feed.Close()
 	}}).Run)

@@ -27,8 +27,9 @@ type place struct {
 	paths    config.Paths
 	username string
 	env      *config.Env
-	fresh    bool // up and demo bring their own broker and monitor
-	agents   bool // a manager: files win over what it inherited
+	fresh    bool       // up and demo bring their own broker and monitor
+	agents   bool       // a manager: files win over what it inherited
+	watched  *telemetry // of a daemon; nil: nobody watches
 }
 
 // find resolves the testbed folder and what belongs to it.

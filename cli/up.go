@@ -27,6 +27,7 @@ import (
 type upFlags struct {
 	dir                  string
 	broker, monitor, mcp string
+	metrics              metricsFlag
 	insecure             bool
 	quiet                bool
 }
@@ -57,6 +58,7 @@ Ctrl-C stops the agents and everything else.`,
 	cmd.Flags().StringVar(&f.broker, "broker", loopbackPort, "address of the broker (STOMP); port 0 takes a free one")
 	cmd.Flags().StringVar(&f.monitor, "monitor", loopbackPort, "address of the monitor (REST)")
 	cmd.Flags().StringVar(&f.mcp, "mcp", loopbackPort, "address of the MCP server (HTTP and SSE)")
+	f.metrics.add(cmd)
 	cmd.Flags().BoolVar(&f.insecure, "insecure-no-auth", false, "no tokens and no broker login: everybody on this host acts as you")
 	return cmd
 }
@@ -69,6 +71,7 @@ type up struct {
 	place *place
 	paths config.Paths
 	parts *parts
+	watch *telemetry
 	pages *dashboard.Dashboard
 	hands hands // what the pages' buttons do
 }
@@ -89,6 +92,10 @@ func (u *up) during(ctx context.Context, f func(context.Context, *config.Endpoin
 		return err
 	}
 	defer lock.Unlock()
+	if u.watch, err = (&place{app: u.app, paths: u.paths}).telemetry("testbed", u.f.metrics, listenFlags{}, u.log); err != nil {
+		return err
+	}
+	defer u.watch.close()
 	u.parts = newParts(ctx)
 	defer func() { err = errors.Join(err, u.parts.end()) }()
 	e, err := u.serve()
@@ -143,7 +150,7 @@ func (u *up) serve() (*config.Endpoints, error) {
 	m := monitorPart{
 		store: store.Options{Path: filepath.Join(u.paths.State, "monitor.db"), Log: u.log}, listen: listenFlags{addr: u.f.monitor}, token: e.MonitorToken,
 		users:  (&place{paths: u.paths}).tokens(u.log).Lookup(config.ForMonitor),
-		broker: amq.Options{Addr: e.Broker, Login: e.BrokerLogin, Passcode: e.BrokerPasscode.Reveal(), Log: u.log}, log: u.log,
+		broker: amq.Options{Addr: e.Broker, Login: e.BrokerLogin, Passcode: e.BrokerPasscode.Reveal(), Log: u.log}, log: u.log, watched: u.watch,
 	}
 	m.pages = u.pageOptions()
 	if e.Monitor, u.pages, err = m.start(u.parts); err != nil {
@@ -159,7 +166,7 @@ func (u *up) serve() (*config.Endpoints, error) {
 		return nil, err
 	}
 	// From here on the environment of the folder names these endpoints.
-	u.place, err = u.app.at(u.paths.Dir, func(p *place) { p.paths, p.fresh, p.agents = u.paths, true, true })
+	u.place, err = u.app.at(u.paths.Dir, func(p *place) { p.paths, p.fresh, p.agents, p.watched = u.paths, true, true, u.watch })
 	if err == nil {
 		err = u.serveMCP(mcpLn, e.Token)
 	}
@@ -210,7 +217,7 @@ func (u *up) serveMCP(ln net.Listener, token swf.Secret) error {
 	h := m.http(lookup, u.place.username)
 	u.parts.run("MCP server", func(ctx context.Context) error {
 		defer m.close()
-		return (&web.Server{Listener: ln, Handler: h, Log: u.log, BeforeShutdown: h.Close}).Run(ctx)
+		return (&web.Server{Listener: ln, Handler: web.Measured(h, "mcp", u.watch.metrics()), Log: u.log, BeforeShutdown: h.Close}).Run(ctx)
 	})
 	return nil
 }

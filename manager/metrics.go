@@ -8,6 +8,7 @@ import (
 
 	"github.com/epic-swf/testbed/amq"
 	"github.com/epic-swf/testbed/control"
+	"github.com/epic-swf/testbed/swf"
 )
 
 // metrics are what a manager counts, and what it knows when it is asked. Each
@@ -30,7 +31,7 @@ func newMetrics() *metrics {
 	}
 	counter := func(name, help string) prometheus.CounterOpts { return prometheus.CounterOpts(opts(name, help)) }
 	gauge := func(name, help string) prometheus.GaugeOpts { return prometheus.GaugeOpts(opts(name, help)) }
-	return &metrics{
+	c := &metrics{
 		commands: prometheus.NewCounterVec(counter("commands_total", "Commands that have an outcome."), []string{"command", "outcome"}),
 		accept: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "swf", Subsystem: "manager", Name: "accept_seconds",
 			Help: "From a command's arrival until it is on disk and said to be accepted.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14)}),
@@ -43,6 +44,25 @@ func newMetrics() *metrics {
 		programs:  prometheus.NewGaugeVec(gauge("programs", "Programs of supervisord by state, as the last heartbeat saw them."), []string{"state"}),
 		supervise: prometheus.NewGauge(gauge("supervisord_healthy", "Whether supervisord answers or is not running (1), or hangs (0).")),
 	}
+	c.begin()
+	return c
+}
+
+// begin makes every series that there will be, at 0: the first of something is
+// an increase too.
+func (c *metrics) begin() {
+	for _, verb := range []control.Verb{control.StartTestbed, control.StopTestbed, control.RunWorkflow, control.StopWorkflow, control.Restart} {
+		c.execute.WithLabelValues(string(verb))
+		for _, o := range []control.Outcome{control.Succeeded, control.Failed, control.Refused, control.Expired} {
+			c.commands.WithLabelValues(string(verb), string(o))
+		}
+	}
+	for _, code := range []swf.Code{swf.CodeBadSignature, swf.CodeForbidden, swf.CodeInvalidArgument, swf.CodeUnknownCommand} {
+		c.refused.WithLabelValues(string(code))
+	}
+	c.beats.WithLabelValues("ok")
+	c.beats.WithLabelValues("failed")
+	c.saw(Observation{}, nil)
 }
 
 // ended counts a command whose outcome stands.
@@ -62,7 +82,9 @@ func (c *metrics) beat(err error) {
 
 func (c *metrics) saw(seen Observation, err error) {
 	c.supervise.Set(truth(err == nil))
-	c.programs.Reset()
+	for _, s := range []swf.ProgramState{swf.ProgramRunning, swf.ProgramStarting, swf.ProgramBackoff, swf.ProgramStopping, swf.ProgramStopped, swf.ProgramExited, swf.ProgramFatal} {
+		c.programs.WithLabelValues(string(s)).Set(0)
+	}
 	for _, p := range seen.Programs {
 		c.programs.WithLabelValues(string(p.State)).Inc()
 	}

@@ -21,13 +21,25 @@ type metrics struct {
 // newMetrics registers them; with no Registerer they count for nobody.
 func newMetrics(r prometheus.Registerer) *metrics {
 	f := promauto.With(r)
-	return &metrics{
+	m := &metrics{
 		calls: f.NewCounterVec(prometheus.CounterOpts{Namespace: "swf", Subsystem: "tool", Name: "calls_total",
 			Help: "Answered calls of tools and resources; outcome is that of the command where there was one, else ok or error."}, []string{"tool", "outcome"}),
 		refused: f.NewCounterVec(prometheus.CounterOpts{Namespace: "swf", Subsystem: "tool", Name: "refusals_total",
 			Help: "Calls that were refused for who asked, how or how often, by the code of the error."}, []string{"code"}),
 		took: f.NewHistogramVec(prometheus.HistogramOpts{Namespace: "swf", Subsystem: "tool", Name: "call_seconds",
 			Help: "From a call until its answer.", Buckets: []float64{.001, .005, .01, .05, .1, .25, .5, 1, 2.5, 5, 10, 25, 60}}, []string{"tool"}),
+	}
+	for _, code := range []swf.Code{swf.CodeForbidden, swf.CodeUnauthenticated, swf.CodeInvalidArgument, swf.CodeLimited, swf.CodeConfirmationNeeded, swf.CodeWrongNamespace} {
+		m.refused.WithLabelValues(string(code)) // the first of something is an increase too
+	}
+	return m
+}
+
+// offer makes the series of a tool.
+func (m *metrics) offer(tool string) {
+	m.took.WithLabelValues(tool)
+	for _, outcome := range []string{"ok", "error", string(control.Succeeded), string(control.Failed), string(control.Refused), string(control.Pending)} {
+		m.calls.WithLabelValues(tool, outcome)
 	}
 }
 

@@ -85,6 +85,9 @@ func New(o Options) *Set {
 	o.Commander = traced{o.Commander}
 	s := &Set{o: o, limiter: newLimiter(o.Limits, o.Now), count: newMetrics(o.Metrics)}
 	s.tools = append(s.controls(), s.views()...)
+	for _, t := range s.tools {
+		s.count.offer(t.Name)
+	}
 	return s
 }
 

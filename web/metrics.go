@@ -21,6 +21,7 @@ func Measured(next http.Handler, server string, r prometheus.Registerer) http.Ha
 	f := promauto.With(prometheus.WrapRegistererWith(prometheus.Labels{"server": server}, r))
 	requests := f.NewCounterVec(prometheus.CounterOpts{Namespace: "swf", Subsystem: "http", Name: "requests_total",
 		Help: "Answered requests; 401, 403, 413 and 429 are rejections."}, []string{"method", "code"})
+	requests.WithLabelValues(http.MethodPost, "200") // the others come with their first request
 	start := f.NewHistogram(prometheus.HistogramOpts{Namespace: "swf", Subsystem: "http", Name: "response_start_seconds",
 		Help: "From a request until the head of its answer.", Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}})
 	inFlight := f.NewGauge(prometheus.GaugeOpts{Namespace: "swf", Subsystem: "http", Name: "requests_in_flight", Help: "Requests under way, streams among them."})
