@@ -11,6 +11,7 @@ import (
 
 	"github.com/epic-swf/testbed/control"
 	"github.com/epic-swf/testbed/manager"
+	"github.com/epic-swf/testbed/supervisor"
 )
 
 // hungAfter is how long a manager may take to accept a stop. It journals a
@@ -76,7 +77,7 @@ func holdListener(socket string) (*listener, error) {
 	if err != nil {
 		return nil, noManagerHere()
 	}
-	fd, err := unix.PidfdOpen(pid, 0)
+	fd, err := supervisor.OpenPidfd(pid)
 	if err != nil {
 		return nil, noManagerHere()
 	}
@@ -89,7 +90,7 @@ func holdListener(socket string) (*listener, error) {
 
 func (l *listener) close() { unix.Close(l.fd) }
 
-func (l *listener) signal(s unix.Signal) error { return unix.PidfdSendSignal(l.fd, s, nil, 0) }
+func (l *listener) signal(s unix.Signal) error { return supervisor.SignalPidfd(l.fd, s) }
 
 // wait returns when the process has ended.
 func (l *listener) wait(ctx context.Context) error {
@@ -117,13 +118,10 @@ func listenerPID(socket string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	var cred *unix.Ucred
-	var credErr error
-	if err := raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
+	var pid int
+	var peerErr error
+	if err := raw.Control(func(fd uintptr) { pid, peerErr = supervisor.PeerPID(int(fd)) }); err != nil {
 		return 0, err
 	}
-	if credErr != nil {
-		return 0, credErr
-	}
-	return int(cred.Pid), nil
+	return pid, peerErr
 }

@@ -46,7 +46,7 @@ func (p process) kill(ctx context.Context) (bool, error) {
 	if p.pid <= 1 || p.start == "" || p.pid == os.Getpid() {
 		return false, nil
 	}
-	fd, err := unix.PidfdOpen(p.pid, 0)
+	fd, err := supervisor.OpenPidfd(p.pid)
 	if err != nil {
 		return false, nil // gone
 	}
@@ -54,7 +54,7 @@ func (p process) kill(ctx context.Context) (bool, error) {
 	if startOf(p.pid) != p.start { // compared while held: from here on the pid cannot be another's
 		return false, nil
 	}
-	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil {
+	if err := supervisor.SignalPidfd(fd, unix.SIGKILL); err != nil {
 		return false, err
 	}
 	for {

@@ -20,7 +20,7 @@ type handle struct {
 // hold opens a handle; errGone when that very process is no more.
 func hold(id identity) (*handle, error) {
 	h := &handle{identity: id}
-	fd, err := unix.PidfdOpen(id.pid, 0)
+	fd, err := OpenPidfd(id.pid)
 	switch {
 	case err == nil:
 		// The runtime's poller can wait for a descriptor that does not block.
@@ -59,7 +59,7 @@ func (h *handle) signal(sig syscall.Signal) error {
 		if conn, err = h.fd.SyscallConn(); err != nil {
 			return err
 		}
-		if cerr := conn.Control(func(fd uintptr) { err = unix.PidfdSendSignal(int(fd), sig, nil, 0) }); cerr != nil {
+		if cerr := conn.Control(func(fd uintptr) { err = SignalPidfd(int(fd), sig) }); cerr != nil {
 			return cerr
 		}
 	} else if !h.alive() {

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // identity names one process for good: a pid comes back, with its start time it
@@ -64,11 +62,11 @@ func (id identity) alive() bool {
 
 // age is how long ago the process was forked.
 func (id identity) age() time.Duration {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+	now, err := sinceBoot()
+	if err != nil {
 		return 0
 	}
-	return time.Duration(now.Nano()) - time.Duration(id.start)*(time.Second/ticks)
+	return now - time.Duration(id.start)*(time.Second/ticks)
 }
 
 // allPIDs lists every process that /proc shows.
