@@ -183,6 +183,8 @@ func (m *Manager) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("local socket: %w", err)
 	}
 	defer os.Remove(socket)
+	m.bus = amq.New(m.o.Broker)
+	defer m.expose()()
 	return m.work(ctx, func(ctx context.Context) { m.serveLocal(ctx, ln) })
 }
 
@@ -195,8 +197,6 @@ func (m *Manager) work(ctx context.Context, serveLocal func(context.Context)) er
 	lookCtx, endLooks := context.WithCancel(context.WithoutCancel(ctx))
 	busCtx, endBus := context.WithCancel(context.WithoutCancel(ctx))
 	m.lookCtx, m.busCtx = lookCtx, busCtx
-	m.bus = amq.New(m.o.Broker)
-	defer m.expose()()
 	m.tenure = m.newTenure()
 	m.self = control.NewClient(control.ClientOptions{Bus: m.bus, Keys: func(string) control.Ring { return m.o.Keys() }, Login: m.o.Broker.Login, Source: "agent-manager", Log: m.log})
 	m.runner = Runner{m.o.Testbed, control.NewClient(control.ClientOptions{
