@@ -6,10 +6,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/epic-swf/testbed/config"
 	"github.com/epic-swf/testbed/swf"
 )
 
@@ -116,8 +116,12 @@ func helpOrUnknown(cmd *cobra.Command, args []string) error {
 		return cmd.Help()
 	}
 	hint := "see " + cmd.CommandPath() + " --help"
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		hint = fmt.Sprintf("did you mean %s %s?", cmd.CommandPath(), strings.Join(near, " or "))
+	var names []string
+	for _, c := range cmd.Commands() {
+		names = append(names, c.Name())
+	}
+	if near := config.Nearest(args[0], names); near != "" {
+		hint = fmt.Sprintf("did you mean %s %s?", cmd.CommandPath(), near)
 	}
 	return usageError{swf.E(swf.CodeInvalidArgument, fmt.Sprintf("%s has no command %q", cmd.CommandPath(), args[0]), hint)}
 }
@@ -125,7 +129,6 @@ func helpOrUnknown(cmd *cobra.Command, args []string) error {
 // global gives a root what all commands share.
 func (a *app) global(root *cobra.Command) {
 	root.Version = swf.Version
-	root.SuggestionsMinimumDistance = 2
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetIn(a.in)
 	root.SetOut(a.out)

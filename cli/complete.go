@@ -164,21 +164,8 @@ func didYouMean(name string, valid []string, these string) string {
 	if list == "" {
 		list = "none"
 	}
-	if near := nearest(name, valid); near != "" {
+	if near := config.Nearest(name, valid); near != "" {
 		return fmt.Sprintf("did you mean %q? %s %s", near, these, list)
 	}
 	return fmt.Sprintf("%s %s", these, list)
-}
-
-// nearest is the valid name that was probably meant; "" when all are other
-// words. Cobra counts the edits for us.
-func nearest(name string, valid []string) string {
-	parent := &cobra.Command{SuggestionsMinimumDistance: max(2, len(name)/3)}
-	for _, v := range valid {
-		parent.AddCommand(&cobra.Command{Use: v, Run: func(*cobra.Command, []string) {}})
-	}
-	if near := parent.SuggestionsFor(name); len(near) > 0 {
-		return near[0]
-	}
-	return ""
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 
@@ -94,13 +95,19 @@ func inYAML(v any) ([]byte, error) {
 }
 
 // block takes the style of JSON off a document; quotes come back where a text
-// would mean something else without.
+// would mean something else without, for readers of YAML 1.1 too.
 func block(n *yaml.Node) {
 	n.Style = 0
+	if n.Tag == "!!str" && oldBool.MatchString(n.Value) {
+		n.Style = yaml.DoubleQuotedStyle
+	}
 	for _, c := range n.Content {
 		block(c)
 	}
 }
+
+// oldBool is what YAML 1.1 takes for true or false.
+var oldBool = regexp.MustCompile(`^(?i:y|n|yes|no|on|off)$`)
 
 // showReply prints what a command came to, and returns its error.
 func (a *app) showReply(r control.Reply, headline string) error {

@@ -5,6 +5,10 @@ import (
 	"strings"
 )
 
+// Nearest is the one of the names that was probably meant, "" when all of them
+// are other words.
+func Nearest(name string, names []string) string { return nearest(name, names) }
+
 // nearest returns the candidate with the smallest edit distance to name, or ""
 // when even that one is another word altogether.
 func nearest(name string, candidates []string) string {
