@@ -45,6 +45,9 @@ in the background: nohup testbed agent-manager &. SIGUSR1 sends a heartbeat now,
 }
 
 func (a *app) agentManager(ctx context.Context, f metricsFlag) error {
+	if err := needLinux("the agent manager"); err != nil {
+		return err
+	}
 	signal.Ignore(syscall.SIGHUP) // a closed terminal is no reason to leave
 	inherited := a.environ()
 	a.environ = func() []string {

@@ -58,6 +58,9 @@ held against what the parameters imply.`,
 }
 
 func (a *app) demo(ctx context.Context, f demoFlags) (err error) {
+	if err := needLinux("testbed demo"); err != nil {
+		return err
+	}
 	d := &demonstration{out: a.out, stfs: f.stfs, realtime: !f.virtual, config: f.workflow}
 	if d.config == "" {
 		d.config = "testbed.toml"

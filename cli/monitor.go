@@ -41,7 +41,8 @@ func (a *app) monitorCommand() *cobra.Command {
 		Long: `Monitor keeps what agents tell it and what it hears on the bus, in SQLite in the state folder or in the PostgreSQL
 database that ` + envDatabase + ` names (a URL). The token in SWF_API_TOKEN, else one that the first start makes in the
 configuration folder, writes everything: it is yours, or that of a system whose agents share one. A user's own token
-(testbed token add USERNAME --for monitor) writes what is that user's. testbed up has a monitor of its own.`,
+(testbed token add USERNAME --for monitor) writes what is that user's. A name under which others reach it belongs into
+allowed_hosts in server.toml. testbed up has a monitor of its own.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.monitor(cmd.Context(), f) },
 	}
@@ -68,6 +69,11 @@ func (a *app) monitor(ctx context.Context, f monitorFlags) error {
 	if m.store.Keep, err = keepTime(f.keep); err != nil {
 		return err
 	}
+	settings, err := config.LoadServerSettings(p.paths.ServerSettings())
+	if err != nil {
+		return err
+	}
+	m.names = web.GuardOptions{Hosts: settings.AllowedHosts, Origins: settings.AllowedOrigins}
 	token := filepath.Join(p.paths.Config, "monitor.token")
 	if m.token = swf.Secret(a.getenv("SWF_API_TOKEN")); m.token != "" {
 		token = "SWF_API_TOKEN"
@@ -132,6 +138,7 @@ type monitorPart struct {
 	token  swf.Secret // opens everything; "": nobody is asked for a token
 	users  func(token string) (swf.Principal, bool)
 	broker amq.Options
+	names  web.GuardOptions  // of this server, beyond its addresses
 	pages  dashboard.Options // Store, Feed and Log are filled in
 	log    *slog.Logger
 
@@ -165,7 +172,7 @@ func (m monitorPart) start(p *parts) (url string, pages *dashboard.Dashboard, er
 	}
 	m.pages.Store, m.pages.Feed, m.pages.Log = s, feed, m.log
 	pages = dashboard.New(m.pages)
-	h := web.Guard(beside(api.New(o), pages), web.GuardOptions{})
+	h := web.Guard(beside(api.New(o), pages), m.names)
 	p.run("monitor", (&web.Server{Listener: ln, Handler: web.Measured(h, "monitor", m.watched.metrics()), Log: m.log, BeforeShutdown: func() {
 		hub.Close()
 		feed.Close()

@@ -42,6 +42,9 @@ type ran struct {
 }
 
 func (a *app) run(ctx context.Context, name string, w waitFlags) error {
+	if err := needLinux("testbed run"); err != nil {
+		return err
+	}
 	p, err := a.find()
 	if err != nil {
 		return err

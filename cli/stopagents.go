@@ -32,6 +32,9 @@ The web services of supervisord.conf are not touched. Stopping what does not run
 }
 
 func (a *app) stopAgents(ctx context.Context, yes bool, w waitFlags) error {
+	if err := needLinux("testbed stop-agents"); err != nil {
+		return err
+	}
 	p, err := a.find()
 	if err != nil {
 		return err

@@ -42,6 +42,9 @@ folder, which is made where it is missing. Other programs run in that folder fin
 Ctrl-C stops the agents and everything else.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := needLinux("testbed up"); err != nil {
+				return err
+			}
 			f.dir = a.dir
 			if f.dir == "" {
 				f.dir = "."

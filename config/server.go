@@ -25,7 +25,7 @@ type ServerSettings struct {
 	ControlQueue  string            `toml:"control_queue"`
 	ControlQueues map[string]string `toml:"control_queues"`
 	// AllowedHosts and AllowedOrigins are accepted besides loopback and the
-	// listener's own.
+	// listener's own, by the monitor too.
 	AllowedHosts   []string `toml:"allowed_hosts"`
 	AllowedOrigins []string `toml:"allowed_origins"`
 	Limits         Limits   `toml:"limits"`
