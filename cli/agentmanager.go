@@ -51,7 +51,7 @@ func (a *app) agentManager(ctx context.Context, f metricsFlag) error {
 	signal.Ignore(syscall.SIGHUP) // a closed terminal is no reason to leave
 	inherited := a.environ()
 	a.environ = func() []string {
-		return without(inherited, manager.LifeEnv, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
+		return without(inherited, manager.LifeEnv, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 	} // no program's business
 	p, err := a.findManager()
 	if err != nil {

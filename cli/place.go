@@ -107,7 +107,8 @@ func (p *place) programEnv(extra map[string]string) ([]string, error) {
 	if settings.LegacyWorkflowQueue {
 		extra[envLegacyWorkflow] = "true"
 	}
-	return config.Environment(p.envOptions(extra))
+	env, err := config.Environment(p.envOptions(extra))
+	return without(env, "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"), err // a collector's password is ours
 }
 
 // envLegacyWorkflow tells a runner to obey the shared queue of the Python

@@ -44,6 +44,7 @@ type bench struct {
 	bus     *amq.Conn
 	client  *control.Client // the server's
 	history *monitor.Client // what the monitor says, for the server and for the test
+	more    []string        // of the environment of processes
 }
 
 // hosts numbers the benches.
@@ -229,6 +230,7 @@ func (b *bench) environ(extra map[string]string) []string {
 		"XDG_STATE_HOME=" + filepath.Join(b.dir, "s"), "XDG_CONFIG_HOME=" + filepath.Join(b.dir, "c"), "SWF_SUPERVISORD=" + os.Getenv("SWF_SUPERVISORD"),
 		"ACTIVEMQ_HOST=" + host, "ACTIVEMQ_PORT=" + port, "SWF_MONITOR_URL=http://" + b.monitorAddr,
 	}
+	env = append(env, b.more...)
 	for k, v := range extra {
 		env = append(env, k+"="+v)
 	}
