@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/goleak"
 
 	"github.com/epic-swf/testbed/amq"
@@ -38,6 +40,8 @@ type bench struct {
 	monitor *scriptedMonitor
 	client  *control.Client
 	legacy  bool
+	metrics prometheus.Registerer
+	tracer  trace.TracerProvider
 }
 
 // scriptedMonitor remembers; the real one is tested with the real manager in
@@ -229,6 +233,7 @@ func (b *bench) socket() string {
 
 // running is a manager under way.
 type running struct {
+	m     *Manager
 	stop  context.CancelFunc
 	ready chan struct{}
 	ended chan error
@@ -242,7 +247,7 @@ func (b *bench) ring() control.Ring {
 }
 
 func (b *bench) new(ready func()) *Manager {
-	return New(Options{Username: "ann", Paths: b.paths, Testbed: b.testbed(), Broker: b.broker, Monitor: b.monitor, Keys: b.ring, LegacyQueue: b.legacy, Settle: 50 * time.Millisecond, Ready: ready})
+	return New(Options{Metrics: b.metrics, Tracer: b.tracer, Username: "ann", Paths: b.paths, Testbed: b.testbed(), Broker: b.broker, Monitor: b.monitor, Keys: b.ring, LegacyQueue: b.legacy, Settle: 50 * time.Millisecond, Ready: ready})
 }
 
 // manager starts a manager and waits until it takes commands.
@@ -262,9 +267,9 @@ func (b *bench) run() *running {
 	r := &running{ready: make(chan struct{}), ended: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
-	m := b.new(func() { close(r.ready) })
+	r.m = b.new(func() { close(r.ready) })
 	var wg sync.WaitGroup
-	wg.Go(func() { r.ended <- m.Run(ctx) })
+	wg.Go(func() { r.ended <- r.m.Run(ctx) })
 	b.t.Cleanup(func() { cancel(); wg.Wait() })
 	return r
 }
