@@ -18,7 +18,21 @@ type waitFlags struct{ yes, no bool }
 func (w *waitFlags) add(cmd *cobra.Command, until string) {
 	cmd.Flags().BoolVar(&w.yes, "wait", false, "wait "+until)
 	cmd.Flags().BoolVar(&w.no, "no-wait", false, "only have the agent manager accept it; testbed status --command tells later what came of it")
-	cmd.MarkFlagsMutuallyExclusive("wait", "no-wait")
+	exclusive(cmd, "wait", "no-wait")
+}
+
+// exclusive refuses two flags that contradict each other, as wrong usage.
+func exclusive(cmd *cobra.Command, one, other string) {
+	before := cmd.PreRunE
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
+		if cmd.Flags().Changed(one) && cmd.Flags().Changed(other) {
+			return usageError{swf.E(swf.CodeInvalidArgument, fmt.Sprintf("--%s and --%s contradict each other", one, other), "leave one of them out")}
+		}
+		if before != nil {
+			return before(cmd, args)
+		}
+		return nil
+	}
 }
 
 // noWait has the manager on this host accept a command, and leaves: it goes on

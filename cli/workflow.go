@@ -59,7 +59,7 @@ What is not said here is as the testbed's configuration has it. The agents must 
 	flags.IntVar(&f.periods, "physics-period-count", 0, "how many physics periods")
 	flags.Float64Var(&f.period, "physics-period-duration", 0, "seconds that each physics period lasts")
 	flags.Float64Var(&f.each, "stf-interval", 0, "seconds between super time frames")
-	cmd.MarkFlagsMutuallyExclusive("realtime", "no-realtime")
+	exclusive(cmd, "realtime", "no-realtime")
 	f.wait.add(cmd, "until it has ended, and say how")
 	completeLive(cmd, "config", a.configNames)
 	completeLive(cmd, "user", a.userNames)
