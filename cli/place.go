@@ -148,6 +148,7 @@ func (p *place) monitor() (*monitor.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.Answered = p.watched.monitorAnswered()
 	return monitor.New(o), nil
 }
 

@@ -30,7 +30,8 @@ func (f *metricsFlag) add(cmd *cobra.Command) {
 // at a listener of their own, traces to a collector. A nil *telemetry tells
 // nobody. The rooms fill it by the interfaces of the two libraries.
 type telemetry struct {
-	registry *prometheus.Registry // nil: there is no listener
+	registry *prometheus.Registry   // nil: there is no listener
+	asked    *prometheus.CounterVec // requests to the monitor
 	tracing  tracing
 	log      *slog.Logger
 	end      context.CancelFunc
@@ -64,6 +65,12 @@ func (p *place) telemetry(service string, f metricsFlag, tls listenFlags, log *s
 		return nil, err
 	}
 	t.registry = newRegistry()
+	t.asked = prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "swf", Subsystem: "monitor", Name: "requests_total",
+		Help: "Requests to the monitor by result: ok, refused (4xx), failed (5xx), unavailable (no answer)."}, []string{"result"})
+	for _, result := range []string{"ok", "refused", "failed", "unavailable"} {
+		t.asked.WithLabelValues(result)
+	}
+	t.registry.MustRegister(t.asked)
 	var ctx context.Context
 	ctx, t.end = context.WithCancel(context.Background())
 	t.served = make(chan error, 1)
@@ -109,6 +116,26 @@ func (t *telemetry) expose(list ...prometheus.Collector) {
 				t.log.Error("a metric is not exposed", "err", err)
 			}
 		}
+	}
+}
+
+// monitorAnswered counts what comes of requests to the monitor; nil when nobody
+// asks for that.
+func (t *telemetry) monitorAnswered() func(status int) {
+	if t.metrics() == nil {
+		return nil
+	}
+	return func(status int) {
+		result := "ok"
+		switch {
+		case status == 0:
+			result = "unavailable"
+		case status >= 500:
+			result = "failed"
+		case status >= 400:
+			result = "refused"
+		}
+		t.asked.WithLabelValues(result).Inc()
 	}
 }
 

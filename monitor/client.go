@@ -30,6 +30,8 @@ type Options struct {
 	Token   swf.Secret    // sent as "Authorization: Token …", with logs only where nobody listens in; "": none
 	HTTP    *http.Client  // nil: a client of its own, which verifies TLS and keeps connections alive
 	Timeout time.Duration // of each call; 0: DefaultTimeout
+
+	Answered func(status int) // told of each request, 0 when nobody answered; must not wait; may be nil
 }
 
 // Client talks to a monitor. Every call takes a context, is bounded by the
@@ -42,12 +44,16 @@ type Client struct {
 	logToken    bool // the token is safe on the way to logURL
 	http        *http.Client
 	timeout     time.Duration
+	answered    func(status int)
 }
 
 // New returns a client. It connects when first used.
 func New(o Options) *Client {
 	c := &Client{url: strings.TrimRight(o.URL, "/"), logURL: strings.TrimRight(o.LogURL, "/"),
-		token: o.Token, timeout: o.Timeout}
+		token: o.Token, timeout: o.Timeout, answered: o.Answered}
+	if c.answered == nil {
+		c.answered = func(int) {}
+	}
 	if c.logURL == "" {
 		c.logURL = c.url
 	}
@@ -104,8 +110,10 @@ func (c *Client) do(ctx context.Context, k call) error {
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
+		c.answered(0)
 		return c.unavailable(err)
 	}
+	c.answered(resp.StatusCode)
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxResponse+1))
 	switch {
