@@ -28,7 +28,8 @@ type ServerSettings struct {
 	// listener's own, by the monitor too.
 	AllowedHosts   []string `toml:"allowed_hosts"`
 	AllowedOrigins []string `toml:"allowed_origins"`
-	Limits         Limits   `toml:"limits"`
+	// Limits are those of one principal.
+	Limits Limits `toml:"limits"`
 	// OAuth names the authorization server whose tokens HTTP accepts, beside
 	// those of "testbed token"; without an issuer there is none.
 	OAuth OAuth `toml:"oauth"`
@@ -38,9 +39,12 @@ type ServerSettings struct {
 
 // Limits are those of one principal.
 type Limits struct {
+	// CallsPerSecond is how many calls a second are taken in the long run.
 	CallsPerSecond float64 `toml:"calls_per_second"`
-	Burst          int     `toml:"burst"`
-	Concurrent     int     `toml:"concurrent"`
+	// Burst is how many at once after a pause.
+	Burst int `toml:"burst"`
+	// Concurrent is how many may be unanswered.
+	Concurrent int `toml:"concurrent"`
 }
 
 // OAuth says whose access tokens are good here (RFC 9728: this server is a
