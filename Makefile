@@ -54,6 +54,12 @@ faults: ## every promise against every fault, over three brokers; the counts go 
 	scripts/setup.sh test go test ./test/faults -count=1 -timeout 30m -args -whole -sites 12 -report $(CURDIR)/docs/reliability.md
 	@cat docs/reliability.md
 
+.PHONY: docs
+
+docs: ## docs/tools.md and docs/config.md, from the code
+	scripts/setup.sh build
+	go test ./test/docs -count=1 -run Reference -args -update
+
 OVER ?= embedded
 
 faults-long: ## 10,000 commands under 200 random faults of each kind (SEED=n, OVER=classic)
