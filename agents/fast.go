@@ -74,7 +74,8 @@ func (f *Fast) hearWorkers(ctx context.Context, m swf.Message) {
 }
 
 // catchUp puts the samples of runs under way onto the desk: those of them that
-// were announced while nobody listened are cut now.
+// were announced while nobody listened are cut now. A run that ended meanwhile
+// ends for this agent too.
 func (f *Fast) catchUp() {
 	f.base.Outbox().Do("find what was missed", func(ctx context.Context) error {
 		runs, err := f.base.openRuns(ctx)
@@ -87,9 +88,16 @@ func (f *Fast) catchUp() {
 			}
 			f.desk.offer(run.message(swf.MsgWorkerReady).With(swf.Message{missed: true}))
 		}
-		return nil
+		over, err := f.base.halfEnded(ctx)
+		for _, run := range over { // after their samples
+			f.desk.offer(run.message(swf.MsgEndRun).With(swf.Message{missed: true}))
+		}
+		return err
 	})
 }
+
+// stateEnded is the state of a run that is over.
+const stateEnded = "ended"
 
 // missed marks messages that stand for those that nobody heard.
 const missed = "missed"
@@ -129,7 +137,7 @@ func (f *Fast) handle(ctx context.Context, m swf.Message) {
 		f.event(r, m, "running", "physics", nil)
 	case swf.MsgEndRun:
 		delete(f.runs, run)
-		f.state(r, p, map[string]any{"phase": "completed", "state": "ended", "substate": nil})
+		f.state(r, p, map[string]any{"phase": "completed", "state": stateEnded, "substate": nil})
 		f.event(r, m, "ended", "", map[string]any{"total_stf_files": m["total_stf_files"]})
 		f.tell(ctx, swf.TopicWorkers, r, swf.MsgEndRun, m.With(swf.Message{"execution_id": r.execution}), nil)
 		f.base.SetState(swf.OpReady)

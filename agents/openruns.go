@@ -1,6 +1,7 @@
 package agents
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -10,8 +11,12 @@ import (
 	"github.com/epic-swf/testbed/swf"
 )
 
-// filePage is how many STF files are asked for at once.
-const filePage = 500
+// filePage is how many STF files are asked for at once; latestRuns is how many
+// runs are looked at for an end that was missed.
+const (
+	filePage   = 500
+	latestRuns = 20
+)
 
 // openRun is a run under way as the monitor shows it to an agent that has just
 // begun to listen.
@@ -39,20 +44,52 @@ func (b *Base) openRuns(ctx context.Context) ([]openRun, error) {
 	}
 	var open []openRun
 	for _, run := range runs {
-		var imminent swf.Message
-		if json.Unmarshal(run.RunConditions, &imminent) != nil || imminent.ExecutionID() == "" {
+		r := openRun{number: run.RunNumber, execution: imminentOf(run).ExecutionID()}
+		if r.execution == "" || !slices.ContainsFunc(running, func(x swf.Execution) bool { return x.ExecutionID == r.execution }) {
 			continue
 		}
-		if !slices.ContainsFunc(running, func(x swf.Execution) bool { return x.ExecutionID == imminent.ExecutionID() }) {
-			continue
-		}
-		r := openRun{number: run.RunNumber, execution: imminent.ExecutionID()}
 		if r.files, err = b.filesOf(ctx, run); err != nil {
 			return nil, err
 		}
 		open = append(open, r)
 	}
 	return open, nil
+}
+
+// imminentOf is the run_imminent that opened a run; empty where another kind of
+// program did.
+func imminentOf(run swf.Run) swf.Message {
+	var imminent swf.Message
+	if json.Unmarshal(run.RunConditions, &imminent) != nil {
+		return nil
+	}
+	return imminent
+}
+
+// halfEnded finds, among the latest runs of the namespace, those that have
+// ended while the state that is kept of them goes on: whoever keeps it was not
+// there when end_run was sent.
+func (b *Base) halfEnded(ctx context.Context) ([]openRun, error) {
+	runs, err := b.o.Monitor.Runs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(runs, func(x, y swf.Run) int { return cmp.Compare(y.RunNumber, x.RunNumber) })
+	var found []openRun
+	for _, run := range runs[:min(len(runs), latestRuns)] {
+		imminent := imminentOf(run)
+		if run.EndTime == nil || imminent.Namespace() != b.o.Namespace {
+			continue
+		}
+		state, err := b.o.Monitor.RunState(ctx, run.RunNumber)
+		if err != nil {
+			return nil, err
+		}
+		if state != nil && state.State != stateEnded {
+			found = append(found, openRun{number: run.RunNumber, execution: imminent.ExecutionID()})
+		}
+	}
+	return found, nil
 }
 
 func (b *Base) filesOf(ctx context.Context, run swf.Run) ([]swf.STFFile, error) {

@@ -230,6 +230,30 @@ func TestAgentsThatComeLate(t *testing.T) {
 	}
 }
 
+// An agent that was not there when a run ended ends it when it comes back.
+func TestEndThatFastProcessingMissed(t *testing.T) {
+	s := newStage(t)
+	s.newRun(fastParameters)
+	s.with("data")
+	s.with("fastmon")
+	s.with("worker")
+	stop := s.with("fast")
+	s.begin()
+	s.play(1, 1)
+	s.counted(samplesOfOne, slicesOfOne, slicesOfOne)
+	stop()
+	s.publish(daq(swf.MsgEndRun, swf.Message{"total_stf_files": 1}))
+	s.eventually("the run has an end", func() bool {
+		run, err := s.monitor.RunByNumber(s.t.Context(), 100010)
+		return err == nil && run != nil && run.EndTime != nil
+	})
+	s.with("fast")
+	s.eventually("its state has, too", func() bool {
+		r, err := s.monitor.RunState(s.t.Context(), 100010)
+		return err == nil && r != nil && r.State == stateEnded && r.SlicesCompleted == slicesOfOne
+	})
+}
+
 func TestResultsOfStrangersArePassedOn(t *testing.T) {
 	s := newStage(t)
 	s.newRun(fastParameters)

@@ -25,7 +25,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds waits that only a broken program lets run out.
-const patience = 20 * time.Second
+const patience = 90 * time.Second
 
 // stage is a real broker and a real monitor, the latter with a switch.
 type stage struct {

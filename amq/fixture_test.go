@@ -16,7 +16,7 @@ import (
 
 // patience is how long a test waits for an event that must come. It is no
 // verdict on speed.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 func within(t testing.TB) context.Context {
 	t.Helper()

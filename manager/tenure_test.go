@@ -134,7 +134,7 @@ func decide(t *testing.T, all []*claimant) *claimant {
 }
 
 // patience is how long a test waits for what must come; no verdict on speed.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // stays proves that the claimant is in charge: it takes a command, the topic
 // has come back to it after that, and it has not given way.

@@ -94,7 +94,7 @@ func (w testWriter) Write(b []byte) (int, error) {
 
 // clean ends what the test left, by means of its own.
 func (r *rig) clean() {
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for time.Now().Before(deadline) {
 		if id, ok := r.locate(); ok {
 			_ = syscall.Kill(id.pid, syscall.SIGKILL)
@@ -157,7 +157,7 @@ func (r *rig) ctx() context.Context {
 // eventually waits for something that no call reports.
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !cond(); {
+	for deadline := time.Now().Add(time.Minute); !cond(); {
 		if time.Now().After(deadline) {
 			t.Fatal("never: " + what)
 		}

@@ -31,7 +31,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds waits that only a broken program lets run out.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // stage is a real broker, a real monitor with a switch, and a manager's view
 // of one user's runner.

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // serve runs a broker until the end of the test.
 func serve(t testing.TB, o broker.Options) string {

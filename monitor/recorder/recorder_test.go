@@ -27,7 +27,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds waits that only a broken program lets run out.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // during runs f until the test ends, which must then end too.
 func during(t *testing.T, f func(context.Context) error) {

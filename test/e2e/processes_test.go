@@ -15,7 +15,7 @@ import (
 
 // patience bounds every wait for something that must happen. It is no
 // measurement: a test that needs it has failed already.
-const patience = 40 * time.Second
+const patience = 90 * time.Second
 
 // proc is a process of ours.
 type proc struct {
