@@ -38,8 +38,8 @@ in the background: nohup testbed agent-manager &. SIGUSR1 sends a heartbeat now,
 			RunE: func(cmd *cobra.Command, _ []string) error { return a.managerStatus(cmd.Context()) }}),
 		&cobra.Command{Use: "stop", Short: "End the manager on this host; agents go on running", Args: usageArgs(cobra.NoArgs),
 			RunE: func(cmd *cobra.Command, _ []string) error { return a.managerStop(cmd.Context()) }},
-		&cobra.Command{Use: "restart", Short: "Stop the agents and start the manager on this host anew", Args: usageArgs(cobra.NoArgs),
-			RunE: func(cmd *cobra.Command, _ []string) error { return a.managerRestart(cmd.Context()) }},
+		a.outputFlag(&cobra.Command{Use: "restart", Short: "Stop the agents and start the manager on this host anew", Args: usageArgs(cobra.NoArgs),
+			RunE: func(cmd *cobra.Command, _ []string) error { return a.managerRestart(cmd.Context()) }}),
 	)
 	return cmd
 }
@@ -222,6 +222,7 @@ func (a *app) managerStop(ctx context.Context) error {
 	if err := m.signal(unix.SIGTERM); err != nil {
 		return err
 	}
+	defer a.waiting("ending the agent manager")()
 	if err := m.wait(ctx); err != nil {
 		return err
 	}
@@ -236,6 +237,8 @@ func (a *app) managerRestart(ctx context.Context) error {
 	}
 	cmd := p.command(control.Restart)
 	cmd.Complete(time.Now())
+	end := a.waiting("restarting the agent manager")
+	defer end()
 	r, asked, err := p.askManager(ctx, cmd)
 	if err != nil {
 		return err
@@ -250,6 +253,7 @@ func (a *app) managerRestart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	end()
 	return a.showReply(r, r.Message)
 }
 
