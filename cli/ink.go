@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"strings"
 
 	"github.com/mattn/go-isatty"
 )
@@ -46,9 +47,11 @@ var colours = map[string]string{
 	"STOPPED": faint, "EXITED": faint, "exited": faint, "stopped": faint,
 }
 
-// stateWords finds them where a column or a sentence holds them, not inside of
-// names.
-var stateWords = regexp.MustCompile(`(^|[ (])(RUNNING|running|completed|succeeded|ok|FATAL|BACKOFF|failed|FAILED|lost|STARTING|STOPPING|warning|refused|expired|terminated|pending|STOPPED|EXITED|exited|stopped)\b`)
+// stateWords finds them where they stand for themselves: those of supervisord
+// everywhere, the others in a column, behind a colon or in brackets, not inside
+// of a sentence.
+var stateWords = regexp.MustCompile(`(?m)(?:^| |\()(?:RUNNING|FATAL|BACKOFF|FAILED|STARTING|STOPPING|STOPPED|EXITED)\b|` +
+	`(?:^|  |: |\()(?:running|completed|succeeded|ok|failed|lost|warning|refused|expired|terminated|pending|exited|stopped)\b`)
 
 // lay colours the states in a text.
 func (i ink) lay(text string) string {
@@ -56,12 +59,8 @@ func (i ink) lay(text string) string {
 		return text
 	}
 	return stateWords.ReplaceAllStringFunc(text, func(m string) string {
-		word := m
-		before := ""
-		if m[0] == ' ' || m[0] == '(' {
-			before, word = m[:1], m[1:]
-		}
-		return before + colours[word] + word + normal
+		word := strings.TrimLeft(m, " :(")
+		return m[:len(m)-len(word)] + colours[word] + word + normal
 	})
 }
 

@@ -40,11 +40,11 @@ func TestAttackTableCells(t *testing.T) {
 
 func TestInk(t *testing.T) {
 	t.Parallel()
-	text := "agent RUNNING pid 1\nRUNNINGS failed_run (failed)\n"
+	text := "agent RUNNING pid 1\nRUNNINGS failed_run (failed)\nfailed  x  connection refused\n"
 	if got := ink(false).lay(text); got != text {
 		t.Errorf("%q", got)
 	}
-	if got, want := ink(true).lay(text), "agent "+green+"RUNNING"+normal+" pid 1\nRUNNINGS failed_run ("+red+"failed"+normal+")\n"; got != want {
+	if got, want := ink(true).lay(text), "agent "+green+"RUNNING"+normal+" pid 1\nRUNNINGS failed_run ("+red+"failed"+normal+")\n"+red+"failed"+normal+"  x  connection refused\n"; got != want {
 		t.Errorf("%q\nwant\n%q", got, want)
 	}
 }
