@@ -38,10 +38,11 @@ type Clock struct {
 
 	queue     events
 	seq       int
-	live      int           // processes that have not returned
-	turn      chan struct{} // the running process gives the turn back
-	interrupt chan *event   // sleepers whose own context ended
-	err       error         // the first error of a process
+	live      int             // processes that have not returned
+	turn      chan struct{}   // the running process gives the turn back
+	interrupt chan *event     // sleepers whose own context ended
+	err       error           // the first error of a process
+	ended     <-chan struct{} // closed once the simulation ends, whatever ends it
 }
 
 // event is one sleeping process.
@@ -72,7 +73,7 @@ func (c *Clock) Now() float64 { return float64(c.now.Load()) / 1e6 }
 func (c *Clock) Run(ctx context.Context, processes ...Process) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c.epoch = time.Now()
+	c.epoch, c.ended = time.Now(), ctx.Done()
 	for _, p := range processes {
 		c.start(ctx, p)
 	}
@@ -113,7 +114,11 @@ func (c *Clock) Sleep(ctx context.Context, seconds float64) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	e := c.schedule(int64(math.Round(seconds * 1e6)))
+	after := int64(math.Round(seconds * 1e6))
+	if c.passes(after) {
+		return nil
+	}
+	e := c.schedule(after)
 	c.turn <- struct{}{}
 	select {
 	case err := <-e.wake:
@@ -129,6 +134,23 @@ func (c *Clock) Sleep(ctx context.Context, seconds float64) error {
 		return err
 	}
 	return context.Cause(ctx)
+}
+
+// passes lets the time pass at once, without giving the turn back, where the
+// turn would come straight back: in virtual time, when nobody else is to wake
+// before the caller or with it.
+func (c *Clock) passes(after int64) bool {
+	at := c.now.Load() + after
+	if c.o.Realtime || at >= c.limit || c.err != nil || len(c.queue) > 0 && c.queue[0].at <= at {
+		return false
+	}
+	select {
+	case <-c.ended:
+		return false // the turn brings the reason
+	default:
+		c.now.Store(at)
+		return true
+	}
 }
 
 func (c *Clock) start(ctx context.Context, p Process) {
