@@ -25,6 +25,12 @@ test: ## every test, with the race detector
 brokers: ## install the real brokers that the tests use, ActiveMQ Classic and Artemis
 	scripts/setup.sh brokers
 
+.PHONY: bench
+
+bench: build ## every cost beside its floor and its rivals, in one table: docs/performance.md (under 10 minutes)
+	scripts/setup.sh test
+	scripts/setup.sh test go test ./test/bench -count=1 -timeout 20m -v -run TestTable -args -report $(CURDIR)/docs/performance.md
+
 lint: ## gofmt, go vet, staticcheck, and shellcheck where there is one
 	scripts/setup.sh build
 	@unformatted=$$(find . -name '*.go' -not -path './.cache/*' -exec "$$(go env GOROOT)/bin/gofmt" -l {} +); \
