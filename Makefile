@@ -20,7 +20,7 @@ demo: ## an MCP client starts agents, runs a workflow and stops them, for real
 
 test: ## every test, with the race detector
 	scripts/setup.sh test
-	scripts/setup.sh test go run ./scripts/gotest -timeout 15m ./...
+	scripts/setup.sh test go run ./scripts/gotest -timeout 40m ./...
 
 brokers: ## install the real brokers that the tests use, ActiveMQ Classic and Artemis
 	scripts/setup.sh brokers
@@ -72,8 +72,19 @@ faults-long: ## 10,000 commands under 200 random faults of each kind (SEED=n, OV
 	scripts/setup.sh test
 	scripts/setup.sh test go test ./test/faults -count=1 -timeout 3h -v -run Stream -args -long -over $(OVER) -seed $(or $(SEED),0) -report $(CURDIR)/docs/reliability-long.md
 
-clean: ## what was built and installed here (bin/ and .cache/)
-	rm -rf bin .cache
+.PHONY: snapshot package
+
+snapshot: ## this machine's archive, deb, rpm and MCP bundle in dist/, which make test then checks
+	scripts/setup.sh package
+	scripts/package.sh here
+
+package: ## the same for linux and darwin, amd64 and arm64, and checked
+	scripts/setup.sh package
+	scripts/package.sh all
+	scripts/setup.sh package go run ./scripts/gotest -timeout 15m ./test/packages
+
+clean: ## what was built and installed here (bin/, dist/ and .cache/)
+	rm -rf bin dist .cache
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile

@@ -20,7 +20,7 @@ func pythonSet(o Options) (*Set, *manager, *records) {
 	mon := &records{agents: []swf.Agent{beat(swf.ManagerInstance("ann"), swf.AgentTypeManager, 7, time.Second)}}
 	o.Commander, o.Monitor, o.Queue = m, mon, swf.LegacyControlQueue
 	if o.ShortWait == 0 {
-		o.ShortWait = 50 * time.Millisecond
+		o.ShortWait = 500 * time.Millisecond // time to publish, also on a slow machine
 	}
 	return New(o), m, mon
 }

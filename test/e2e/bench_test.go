@@ -214,7 +214,7 @@ func (b *bench) startManager() {
 func (b *bench) startServer() {
 	b.t.Helper()
 	var err error
-	if b.server, err = startServer(tools.Options{Commander: b.client, Monitor: b.history}, b.user); err != nil {
+	if b.server, err = startServer(tools.Options{Commander: b.client, Monitor: b.history, ShortWait: time.Minute}, b.user); err != nil {
 		b.t.Fatal(err)
 	}
 }
