@@ -8,6 +8,8 @@
 #   test   demo, and a C compiler (go test -race), iproute2, the brokers, PostgreSQL,
 #          Chromium, Node 22 and the official MCP clients, those in Python too; of these,
 #          a missing one makes its tests skip, or, where CI is set, fails here
+#   package  what builds the packages (goreleaser and an SBOM tool, from source: minutes, once), and what
+#          checks them: the official MCP bundle tool, compose, and, as root on Debian, a clean Debian
 #
 # Packages come from the machine's package manager, as root or by "sudo -n",
 # which never asks for a password. Where that is impossible, supervisord goes
@@ -19,7 +21,9 @@
 # SWF_TEST_ARTEMIS (the folder of that broker),
 # SWF_TEST_CHROMIUM, SWF_TEST_NODE (Node 22.19 or later), SWF_TEST_NODE_MODULES
 # (the clients and axe-core) and SWF_TEST_PYTHON
-# (a Python that has the packages mcp and stomp.py).
+# (a Python that has the packages mcp and stomp.py). Once packages are built it
+# also sees SWF_TEST_DIST (where they are), SWF_TEST_MCPB, SWF_TEST_COMPOSE and
+# SWF_TEST_DOCKERFILE (the programs), SWF_TEST_MCP_SCHEMA and SWF_TEST_DEBIAN.
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
@@ -29,6 +33,12 @@ node=$cache/node
 artemis_version=2.40.0
 artemis=$cache/artemis/apache-artemis-$artemis_version
 python=$cache/python
+tools=$cache/tools
+checks=$cache/checks
+debian=$cache/debian
+goreleaser_version=v2.15.4
+cyclonedx_version=v1.10.0
+registry_version=v1.6.0
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -325,8 +335,67 @@ need_iproute() {
 	esac || lacking "iproute2" "the tests over several hosts are skipped" "on Debian: apt-get install iproute2"
 }
 
+# need_release_tools builds them from source with the Go that is here.
+need_release_tools() {
+	wanted="goreleaser $goreleaser_version, cyclonedx-gomod $cyclonedx_version, $(go env GOVERSION)"
+	[ "$(cat "$tools/installed" 2>/dev/null)" != "$wanted" ] || return 0
+	say "building goreleaser and cyclonedx-gomod into $tools: the first time this takes minutes"
+	mkdir -p "$tools"
+	if quietly env GOBIN="$tools" CGO_ENABLED=0 go install -trimpath -ldflags '-s -w' "github.com/goreleaser/goreleaser/v2@$goreleaser_version" &&
+		quietly env GOBIN="$tools" CGO_ENABLED=0 go install -trimpath -ldflags '-s -w' "github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$cyclonedx_version"; then
+		echo "$wanted" >"$tools/installed"
+		return 0
+	fi
+	die "goreleaser could not be built" "see $cache/setup.log"
+}
+
+need_package_checks() {
+	lock=$root/scripts/packaging/package-lock.json
+	if ! cmp -s "$lock" "$checks/installed.json"; then
+		say "installing the MCP bundle tool into $checks"
+		rm -rf "$checks/node_modules" "$checks/installed.json"
+		mkdir -p "$checks"
+		cp "$root/scripts/packaging/package.json" "$lock" "$checks/"
+		if (cd "$checks" && quietly npm ci --ignore-scripts --no-audit --no-fund --loglevel=error); then
+			cp "$lock" "$checks/installed.json"
+		else
+			lacking "the MCP bundle tool" "bundles are not checked" "install npm and Node 22, then repeat"
+		fi
+	fi
+	lock=$root/scripts/packaging/requirements.txt
+	if ! cmp -s "$lock" "$checks/installed.txt"; then
+		if python_packages "$checks/python" "what reads container files" "--requirement=$lock"; then
+			cp "$lock" "$checks/installed.txt"
+		else
+			lacking "docker-compose" "container files are not checked" "install Python 3.10 or later with venv, then repeat"
+		fi
+	fi
+}
+
+# need_debian makes a Debian of nothing but what is essential, with the
+# packages at hand that ours depends on, so that a test needs no network.
+need_debian() {
+	[ ! -e "$debian/installed" ] || return 0
+	if [ "$(id -u)" != 0 ] || [ "$(manager)" != apt-get ]; then
+		say "the deb is not installed anywhere: a clean Debian takes root on Debian"
+		return 0
+	fi
+	have debootstrap || packages debootstrap || :
+	say "making a clean Debian in $debian"
+	rm -rf "$debian"
+	mkdir -p "$debian"
+	if quietly debootstrap --variant=minbase bookworm "$debian/root" &&
+		quietly chroot "$debian/root" apt-get -q update &&
+		quietly chroot "$debian/root" apt-get -y -q --no-install-recommends --download-only install supervisor; then
+		: >"$debian/installed"
+		return 0
+	fi
+	rm -rf "$debian"
+	lacking "a clean Debian" "the deb is not installed anywhere" "install debootstrap and repeat as root"
+}
+
 have go || die "go is missing" "install Go (the version that go.mod names, or later) from go.dev/dl and put it in PATH"
-[ "$#" -gt 0 ] || die "no purpose given" "scripts/setup.sh build|demo|brokers|test [COMMAND...]"
+[ "$#" -gt 0 ] || die "no purpose given" "scripts/setup.sh build|demo|brokers|test|package [COMMAND...]"
 purpose=$1
 shift
 case $purpose in
@@ -351,15 +420,38 @@ test)
 	need_mcp_clients
 	need_python_clients
 	;;
-*) die "unknown purpose $purpose" "one of: build, demo, brokers, test" ;;
+package)
+	need_certificates
+	need_release_tools
+	need_mcp_clients
+	need_package_checks
+	need_postgresql
+	need_activemq
+	need_artemis
+	need_debian
+	;;
+*) die "unknown purpose $purpose" "one of: build, demo, brokers, test, package" ;;
 esac
 [ "$#" -gt 0 ] || exit 0
 
 if path=$(supervisord_path); then export SWF_SUPERVISORD="$path"; fi
+if [ "$purpose" = package ]; then purpose=test; fi # the tests of packages see the same
 if [ "$purpose" = test ] && path=$(node_path) && [ -e "$node/installed.json" ]; then
 	export SWF_TEST_NODE="$path" SWF_TEST_NODE_MODULES="$node/node_modules"
 fi
 if [ "$purpose" = test ] && path=$(chromium_path); then export SWF_TEST_CHROMIUM="$path"; fi
 if [ "$purpose" = test ] && [ -e "$artemis/installed" ]; then export SWF_TEST_ARTEMIS="$artemis"; fi
 if [ "$purpose" = test ] && [ -e "$python/installed.txt" ]; then export SWF_TEST_PYTHON="$python/bin/python"; fi
+if [ "$purpose" = test ] && [ -e "$root/dist/server.json" ]; then export SWF_TEST_DIST="$root/dist"; fi
+if [ "$purpose" = test ] && [ -e "$checks/installed.json" ]; then
+	export SWF_TEST_MCPB="$checks/node_modules/@anthropic-ai/mcpb/dist/cli/cli.js"
+fi
+if [ "$purpose" = test ] && [ -e "$checks/installed.txt" ]; then
+	export SWF_TEST_COMPOSE="$checks/python/bin/docker-compose" SWF_TEST_DOCKERFILE="$checks/python/bin/python"
+fi
+if [ "$purpose" = test ] && [ -e "$tools/installed" ]; then # goreleaser's own copy of the registry's module
+	registry=$(go mod download -json "github.com/modelcontextprotocol/registry@$registry_version" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
+	export SWF_TEST_MCP_SCHEMA="$registry/docs/reference/server-json/draft/server.schema.json"
+fi
+if [ "$purpose" = test ] && [ -e "$debian/installed" ]; then export SWF_TEST_DEBIAN="$debian/root"; fi
 exec "$@"
