@@ -109,8 +109,9 @@ func (n *newcomer) assist(t *testing.T) {
 	defer c.Close()
 	ask(t, c, "check_agent_manager", nil)
 	ask(t, c, "start_user_testbed", nil)
+	events := n.follow(t)
 	id, _ := ask(t, c, "start_workflow", map[string]any{"stf_count": 3, "realtime": false})["execution_id"].(string)
-	n.seeLive(t, id)
+	n.seeLive(t, events, id)
 	ask(t, c, "stop_user_testbed", map[string]any{"confirm": true})
 	n.assisted = true
 }
@@ -149,11 +150,29 @@ func (n *newcomer) connect(t *testing.T) *client.Client {
 	return c
 }
 
-// seeLive follows the page's events until they tell that the run has ended.
-func (n *newcomer) seeLive(t *testing.T, id string) {
+// seeLive looks at the page of a run each time that the pages' events tell of
+// a change, until the run has ended. At least one such event must come.
+func (n *newcomer) seeLive(t *testing.T, events *bufio.Scanner, id string) {
+	t.Helper()
+	told := 0
+	for events.Scan() {
+		if events.Text() != "event: executions" {
+			continue
+		}
+		told++
+		if strings.Contains(n.get(t, "/executions/"+id), "completed") {
+			t.Logf("the pages told %d times of the executions", told)
+			return
+		}
+	}
+	t.Fatalf("the pages tell nothing more of %s: %v", id, events.Err())
+}
+
+// follow opens the pages' events.
+func (n *newcomer) follow(t *testing.T) *bufio.Scanner {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
+	t.Cleanup(cancel)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, n.pages+"/live", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -162,13 +181,8 @@ func (n *newcomer) seeLive(t *testing.T, id string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
-	events := bufio.NewScanner(resp.Body)
-	for !strings.Contains(n.get(t, "/executions/"+id), "completed") {
-		if !events.Scan() {
-			t.Fatalf("the pages tell nothing more of %s: %v", id, events.Err())
-		}
-	}
+	t.Cleanup(func() { resp.Body.Close() })
+	return bufio.NewScanner(resp.Body)
 }
 
 func ask(t *testing.T, c *client.Client, tool string, args map[string]any) map[string]any {
