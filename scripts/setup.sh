@@ -435,7 +435,7 @@ esac
 [ "$#" -gt 0 ] || exit 0
 
 if path=$(supervisord_path); then export SWF_SUPERVISORD="$path"; fi
-if [ "$purpose" = package ]; then purpose=test; fi # the tests of packages see the same
+if [ "$purpose" = package ]; then purpose="test"; fi # the tests of packages see the same
 if [ "$purpose" = test ] && path=$(node_path) && [ -e "$node/installed.json" ]; then
 	export SWF_TEST_NODE="$path" SWF_TEST_NODE_MODULES="$node/node_modules"
 fi

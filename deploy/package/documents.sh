@@ -1,6 +1,6 @@
 #!/bin/sh
-# documents.sh FOLDER VERSION: the manual pages and completions that packages
-# carry, made by the programs themselves, with the date of the commit.
+# documents.sh FOLDER VERSION: the manual pages, completions and papers that
+# packages carry, made by the programs themselves, with the date of the commit.
 set -eu
 
 to=$1
@@ -17,4 +17,5 @@ for program in testbed swf-mcp agent-manager swf-agent; do
 		"$to/bin/$program" completion "$shell" >"$to/completions/$program.$shell"
 	done
 done
-rm -rf "$to/bin"
+rm -rf "${to:?}/bin"
+cp LICENSE README.md "$to/" # as they are now, whoever edits meanwhile
