@@ -21,15 +21,24 @@ type look struct {
 	at         time.Time
 }
 
+// pingAfter is how long a status may take before the manager is asked for a sign
+// of life beside it: a pong needs no supervisord.
+const pingAfter = 100 * time.Millisecond
+
 // look asks manager and monitor at the same time and takes as long as the
-// slowest of them, PingWait at most.
+// slowest of them, PingWait at most. A status brings the pong with it, so most
+// looks are one command, not two.
 func (s *Set) look(ctx context.Context, p swf.Principal, user string) look {
 	ctx, cancel := context.WithTimeout(ctx, s.o.PingWait)
 	defer cancel()
 	l := look{python: s.python(user)}
 	var statusErr error
 	var wg sync.WaitGroup
+	status := make(chan struct{})
 	wg.Go(func() {
+		if !l.python && l.hasPong(status) {
+			return
+		}
 		pong, err := s.o.Commander.Ping(ctx, user)
 		switch {
 		case err == nil:
@@ -40,6 +49,7 @@ func (s *Set) look(ctx context.Context, p swf.Principal, user string) look {
 		}
 	})
 	wg.Go(func() {
+		defer close(status)
 		var r control.Reply
 		r, statusErr = s.o.Commander.Ask(ctx, control.Command{Verb: control.Status, Username: user, IssuedBy: p.Name}, nil)
 		if statusErr == nil && r.Outcome != control.Pending {
@@ -67,6 +77,18 @@ func (s *Set) look(ctx context.Context, p swf.Principal, user string) look {
 	}
 	l.fresh, l.age = s.fresh(l.agent)
 	return l
+}
+
+// hasPong waits a moment for the status and reports whether it brought a pong.
+func (l *look) hasPong(status <-chan struct{}) bool {
+	timer := time.NewTimer(pingAfter)
+	defer timer.Stop()
+	select {
+	case <-status:
+		return l.status != nil && l.status.Pong != nil
+	case <-timer.C:
+		return false
+	}
 }
 
 // programs is nil unless the manager told what it saw.
