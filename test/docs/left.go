@@ -7,12 +7,38 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
-// left ends what still runs of a session, and tells what that was. The mark is
-// what tells our processes from everybody else's.
+// left waits a little for what runs of a session to end, then ends it and tells
+// what that was. The mark is what tells our processes from everybody else's.
 func left(dir string) []string {
-	var list []string
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(10 * time.Second)
+	for {
+		pids := processes(dir)
+		if len(pids) == 0 {
+			return nil
+		}
+		select {
+		case <-tick.C:
+			continue
+		case <-late:
+		}
+		var list []string
+		for _, pid := range pids {
+			command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+			list = append(list, fmt.Sprintf("%d %s", pid, strings.ReplaceAll(string(command), "\x00", " ")))
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		return list
+	}
+}
+
+// processes are the live ones with that mark.
+func processes(dir string) []int {
+	var pids []int
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
@@ -20,12 +46,9 @@ func left(dir string) []string {
 			continue
 		}
 		env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-		if err != nil || !bytes.Contains(env, []byte(mark+"="+dir+"\x00")) {
-			continue
+		if err == nil && bytes.Contains(env, []byte(mark+"="+dir+"\x00")) {
+			pids = append(pids, pid)
 		}
-		command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		list = append(list, fmt.Sprintf("%d %s", pid, strings.ReplaceAll(string(command), "\x00", " ")))
-		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
-	return list
+	return pids
 }

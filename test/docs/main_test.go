@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/epic-swf/testbed/supervisor"
 )
 
 var update = flag.Bool("update", false, "write the references that are made from the code")
@@ -52,6 +54,12 @@ func needSite(t *testing.T) *site {
 			t.Fatal("needs ", name)
 		}
 		t.Skip("needs ", name)
+	}
+	if _, err := supervisor.FindBinary("", os.Getenv); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip("needs supervisord: ", err)
 	}
 	s, err := theSite()
 	if err != nil {

@@ -19,6 +19,7 @@ func TestPages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts testbeds")
 	}
+	t.Parallel()
 	for _, p := range pages(t) {
 		if p.name == "README.md" || !slices.ContainsFunc(p.blocks, block.runs) {
 			continue

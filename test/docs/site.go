@@ -56,18 +56,29 @@ cd "$HOME"
 exec bash -c "$*"
 `
 
-// copyTree copies what git knows or would add, and makes it a repository.
+// notCopied are folders of the working tree that are made, not written.
+var notCopied = map[string]bool{".git": true, ".cache": true, "bin": true, "dist": true}
+
+// copyTree copies the working tree and makes a repository of what git does not
+// ignore.
 func (s *site) copyTree(ctx context.Context) error {
-	list := exec.CommandContext(ctx, "git", "ls-files", "-z", "-co", "--exclude-standard")
-	list.Dir = root
-	names, err := list.Output()
-	if err != nil {
-		return fmt.Errorf("git ls-files: %w", err)
-	}
-	for name := range strings.SplitSeq(strings.TrimRight(string(names), "\x00"), "\x00") {
-		if err := copyFile(filepath.Join(root, name), filepath.Join(s.repo, name)); err != nil {
+	err := filepath.WalkDir(root, func(path string, e os.DirEntry, err error) error {
+		if err != nil {
 			return err
 		}
+		name, err := filepath.Rel(root, path)
+		switch {
+		case err != nil:
+			return err
+		case notCopied[name]:
+			return filepath.SkipDir
+		case !e.Type().IsRegular():
+			return nil
+		}
+		return copyFile(path, filepath.Join(s.repo, name))
+	})
+	if err != nil {
+		return err
 	}
 	for _, args := range [][]string{
 		{"init", "-q", "-b", "main"},
@@ -84,7 +95,7 @@ func (s *site) copyTree(ctx context.Context) error {
 func copyFile(from, to string) error {
 	info, err := os.Stat(from)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil // deleted and not yet committed
+		return nil // deleted meanwhile
 	}
 	if err != nil {
 		return err
