@@ -1,14 +1,11 @@
 package recorder_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/epic-swf/testbed/monitor/recorder"
 	"github.com/epic-swf/testbed/monitor/store"
@@ -44,43 +41,6 @@ func overBoth(b *testing.B, f func(b *testing.B, open func(*testing.B) *store.St
 
 func stfGen(n int) []byte {
 	return fmt.Appendf(nil, `{"msg_type": "stf_gen", "namespace": "ns", "execution_id": "stf_datataking-ann-%04d", "run_id": "100010", "timestamp": "2026-11-23T12:00:00.000000", "simulation_tick": %d, "sender": "daq_simulator-agent-ann-1", "filename": "swf.100010.%06d.stf", "sequence": %d, "state": "run", "substate": "physics"}`, n/1000, n, n, n)
-}
-
-// BenchmarkRecord compares what the recorder does with messages, from body to
-// row, with the batched INSERT of the same rows alone.
-func BenchmarkRecord(b *testing.B) {
-	const batch = 500
-	overBoth(b, func(b *testing.B, open func(*testing.B) *store.Store) {
-		b.Run("floor", func(b *testing.B) {
-			s, n := open(b), 0
-			b.ReportAllocs()
-			for b.Loop() {
-				heard := make([]store.Heard, batch)
-				for i := range heard {
-					n++
-					heard[i].Message = store.Record{"message_id": uuid.NewString(), "message_type": "stf_gen", "sender_agent": "daq_simulator-agent-ann-1",
-						"recipient_agent": nil, "namespace": "ns", "execution_id": "stf_datataking-ann-0001", "run_id": "100010", "message_content": json.RawMessage(stfGen(n)),
-						"sent_at": time.Now(), "is_successful": true, "queue_name": "epictopic"}
-				}
-				if _, err := s.Record(b.Context(), heard); err != nil {
-					b.Fatal(err)
-				}
-			}
-			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "messages/s")
-		})
-		b.Run("recorder", func(b *testing.B) {
-			r, n := recorder.New(recorder.Options{Store: open(b)}), 0
-			b.ReportAllocs()
-			for b.Loop() {
-				for range batch {
-					n++
-					r.Hear(stfGen(n))
-				}
-				r.Flush(b.Context())
-			}
-			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "messages/s")
-		})
-	})
 }
 
 // BenchmarkLists is each list that tools ask for, with 100,000 messages
