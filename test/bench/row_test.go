@@ -152,7 +152,7 @@ func (r *row) verdict() string {
 // line is the row in Markdown.
 func (r *row) line() string {
 	ratio := "–"
-	if all := r.ratios(); len(all) > 0 && !math.IsNaN(median(r.floors)) {
+	if all := r.ratios(); len(all) > 0 && median(r.floors) > 0 {
 		ratio = fmt.Sprintf("%.2f (%.2f–%.2f, n=%d)", median(all), slices.Min(all), slices.Max(all), len(all))
 	}
 	if r.unit == exponent && len(r.ours) > 0 {
