@@ -89,7 +89,7 @@ func (m *Manager) accept(s submission) {
 		rec.ReplyTos = []replyTo{s.replyTo}
 	}
 	if s.cmd.Verb == control.StopTestbed { // an accepted stop has begun, and knows what it is to stop
-		rec.Phase, rec.Target = phaseBegun, m.stopTarget()
+		rec.Phase, rec.Targets = phaseBegun, m.stopTargets()
 		m.at(AtTargeted)
 	}
 	m.traces.begin(s.cmd.ID, span)
@@ -234,17 +234,22 @@ func (m *Manager) reserve(cmd *control.Command) (begin, withdraw func(), err err
 	return func() { m.exec.Release(j) }, func() { m.exec.Withdraw(j) }, nil
 }
 
-// stopTarget is the start that a stop accepted now is meant for. It is read
-// from the disk where it can be: everything that comes in waits here, and a
-// supervisord that hangs would take its time.
-func (m *Manager) stopTarget() string {
+// stopTargets are the starts that a stop accepted now is meant for: the one
+// that is at work, and the one before it, of which something may still run. It
+// is read from the disk where it can be: everything that comes in waits here,
+// and a supervisord that hangs would take its time.
+func (m *Manager) stopTargets() []string {
+	var ids []string
 	if j := m.exec.Holder(); j != nil && j.verb == control.StartTestbed {
-		return j.id
+		ids = append(ids, j.id)
 	}
 	if s, err := m.o.Testbed.readStarted(); err == nil && s != nil {
-		return s.StartID
+		return append(ids, s.StartID)
 	}
-	return m.o.Testbed.StartID()
+	if id := m.o.Testbed.StartID(); id != "" {
+		ids = append(ids, id)
+	}
+	return ids
 }
 
 // refuse journals an outcome without effect, then tells it.

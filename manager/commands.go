@@ -39,7 +39,7 @@ func (m *Manager) newJob(cmd *control.Command) *job {
 
 // begin marks the command begun in the transaction that checks its expiry
 // (design, rule 4).
-func (m *Manager) begin(c *control.Command, target string) error {
+func (m *Manager) begin(c *control.Command, targets ...string) error {
 	_, err := m.journal.Modify(c.ID, func(r *record) error {
 		if r.Phase == phaseDone {
 			return errOutcomeStands
@@ -47,7 +47,7 @@ func (m *Manager) begin(c *control.Command, target string) error {
 		if !time.Now().Before(c.ExpiresAt) {
 			return errExpired
 		}
-		r.Phase, r.Target = phaseBegun, target
+		r.Phase, r.Targets = phaseBegun, targets
 		return nil
 	})
 	if err == nil {
@@ -137,7 +137,7 @@ func (m *Manager) progress(id string) Progress {
 }
 
 func (m *Manager) start(ctx context.Context, c control.Command) {
-	if err := m.begin(&c, ""); err != nil {
+	if err := m.begin(&c); err != nil {
 		m.notBegun(&c, err)
 		return
 	}
@@ -186,7 +186,7 @@ func (m *Manager) stopNow(ctx context.Context, id string) control.Reply {
 // restart stops everything and leaves; whoever runs the manager starts it
 // anew, and its recovery concludes the command (design, rule 8).
 func (m *Manager) restart(ctx context.Context, c control.Command) {
-	if err := m.begin(&c, m.o.Testbed.StartID()); err != nil {
+	if err := m.begin(&c, m.stopTargets()...); err != nil {
 		m.notBegun(&c, err)
 		return
 	}

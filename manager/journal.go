@@ -39,7 +39,7 @@ type record struct {
 	Intent     string          `json:"intent"` // "" in the tombstone of an id that never arrived
 	Phase      phase           `json:"phase"`
 	ReplyTos   []replyTo       `json:"reply_to_keys,omitempty"`
-	Target     string          `json:"target,omitempty"` // stop: the start id that it found
+	Targets    []string        `json:"targets,omitempty"` // stop: the ids of the starts that it is meant for
 	Outcome    *control.Reply  `json:"outcome,omitempty"`
 	AcceptedAt time.Time       `json:"accepted_at"`
 	DoneAt     time.Time       `json:"done_at,omitzero"`

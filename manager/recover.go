@@ -1,7 +1,9 @@
 package manager
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/epic-swf/testbed/control"
@@ -79,7 +81,7 @@ func (m *Manager) finish(ctx context.Context, rec *record) {
 		m.conclude(c.ID, m.undoInterrupted(ctx, &c))
 	case rec.Phase == phaseActing: // a restart that got as far as leaving: this is the new manager
 		m.conclude(c.ID, control.Reply{Outcome: control.Succeeded, Message: "the manager has restarted"})
-	case rec.Target != "" && m.o.Testbed.Bears(rec.Target):
+	case m.o.Testbed.Bears(rec.Targets...):
 		m.conclude(c.ID, m.stopNow(ctx, c.ID))
 	default: // what it was to stop is gone; what runs now is none of its business
 		m.conclude(c.ID, control.Reply{Outcome: control.Succeeded, Message: "what it was to stop no longer runs"})
@@ -105,10 +107,13 @@ func interrupted(hint string) control.Reply {
 }
 
 // Bears reports whether a live supervisord, or a process that a dead one left
-// behind, carries the id of that start.
-func (t *Testbed) Bears(startID string) bool {
+// behind, carries the id of one of these starts.
+func (t *Testbed) Bears(startIDs ...string) bool {
+	if len(startIDs) == 0 {
+		return false
+	}
 	if live := t.StartID(); live != "" {
-		return live == startID
+		return slices.Contains(startIDs, live)
 	}
 	d, err := t.daemon(nil, "")
 	if err != nil {
@@ -122,7 +127,7 @@ func (t *Testbed) Bears(startID string) bool {
 		return false
 	}
 	for _, o := range orphans {
-		if o.Getenv("SWF_START_ID") == startID {
+		if slices.Contains(startIDs, cmp.Or(o.Getenv("SWF_START_ID"), adopted)) {
 			return true
 		}
 	}

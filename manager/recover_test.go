@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,10 +26,10 @@ func (b *bench) left(records ...*record) {
 	}
 }
 
-func crashed(id string, verb control.Verb, p phase, target string) *record {
+func crashed(id string, verb control.Verb, p phase, targets ...string) *record {
 	now := time.Now()
 	c := control.Command{Verb: verb, ID: id, Username: "ann", IssuedBy: "ann", IssuedAt: now, ExpiresAt: now.Add(control.TTL)}
-	return &record{Command: c, Intent: c.Intent(), Phase: p, Target: target, AcceptedAt: now}
+	return &record{Command: c, Intent: c.Intent(), Phase: p, Targets: targets, AcceptedAt: now}
 }
 
 // outcome waits until the manager has concluded a command.
@@ -61,16 +62,17 @@ func TestRecovery(t *testing.T) {
 		code    swf.Code
 		state   swf.TestbedState
 	}{
-		{"start accepted", "", crashed("x", control.StartTestbed, phaseAccepted, ""), control.Succeeded, "", swf.TestbedRunning},
-		{"start begun, nothing touched", "", crashed("x", control.StartTestbed, phaseBegun, ""), control.Failed, swf.CodeInterrupted, swf.TestbedStopped},
-		{"start begun, another's testbed up", "cli", crashed("x", control.StartTestbed, phaseBegun, ""), control.Failed, swf.CodeInterrupted, swf.TestbedRunning},
-		{"start acting, its own testbed up", "x", crashed("x", control.StartTestbed, phaseActing, ""), control.Failed, swf.CodeInterrupted, swf.TestbedStopped},
-		{"start acting, another's testbed up", "cli", crashed("x", control.StartTestbed, phaseActing, ""), control.Failed, swf.CodeInterrupted, swf.TestbedRunning},
+		{"start accepted", "", crashed("x", control.StartTestbed, phaseAccepted), control.Succeeded, "", swf.TestbedRunning},
+		{"start begun, nothing touched", "", crashed("x", control.StartTestbed, phaseBegun), control.Failed, swf.CodeInterrupted, swf.TestbedStopped},
+		{"start begun, another's testbed up", "cli", crashed("x", control.StartTestbed, phaseBegun), control.Failed, swf.CodeInterrupted, swf.TestbedRunning},
+		{"start acting, its own testbed up", "x", crashed("x", control.StartTestbed, phaseActing), control.Failed, swf.CodeInterrupted, swf.TestbedStopped},
+		{"start acting, another's testbed up", "cli", crashed("x", control.StartTestbed, phaseActing), control.Failed, swf.CodeInterrupted, swf.TestbedRunning},
 		{"stop begun, its target up", "s1", crashed("x", control.StopTestbed, phaseBegun, "s1"), control.Succeeded, "", swf.TestbedStopped},
 		{"stop begun, a newer testbed up", "cli", crashed("x", control.StopTestbed, phaseBegun, "s1"), control.Succeeded, "", swf.TestbedRunning},
-		{"restart that left", "", crashed("x", control.Restart, phaseActing, ""), control.Succeeded, "", swf.TestbedStopped},
-		{"run begun, never claimed", "", crashed("x", control.RunWorkflow, phaseBegun, ""), control.Failed, swf.CodeUnconfirmed, swf.TestbedStopped},
-		{"stop of a workflow begun", "", crashed("x", control.StopWorkflow, phaseBegun, ""), control.Failed, swf.CodeInterrupted, swf.TestbedStopped},
+		{"stop begun, of a start that had not got far", "s1", crashed("x", control.StopTestbed, phaseBegun, "s2", "s1"), control.Succeeded, "", swf.TestbedStopped},
+		{"restart that left", "", crashed("x", control.Restart, phaseActing), control.Succeeded, "", swf.TestbedStopped},
+		{"run begun, never claimed", "", crashed("x", control.RunWorkflow, phaseBegun), control.Failed, swf.CodeUnconfirmed, swf.TestbedStopped},
+		{"stop of a workflow begun", "", crashed("x", control.StopWorkflow, phaseBegun), control.Failed, swf.CodeInterrupted, swf.TestbedStopped},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t)
@@ -90,7 +92,7 @@ func TestRecovery(t *testing.T) {
 
 func TestRecoveryOfARunThatTheRunnerClaimed(t *testing.T) {
 	b := newBench(t)
-	b.left(crashed("x", control.RunWorkflow, phaseBegun, ""))
+	b.left(crashed("x", control.RunWorkflow, phaseBegun))
 	runs := control.Runs{Dir: b.paths.Runs()}
 	if _, _, err := runs.Claim(control.Claim{CommandID: "x", ExecutionID: "stf_datataking-ann-0007", Workflow: "stf_datataking", At: time.Now()}); err != nil {
 		t.Fatal(err)
@@ -103,7 +105,7 @@ func TestRecoveryOfARunThatTheRunnerClaimed(t *testing.T) {
 
 func TestAcceptedStartThatExpiredMeanwhile(t *testing.T) {
 	b := newBench(t)
-	late := crashed("x", control.StartTestbed, phaseAccepted, "")
+	late := crashed("x", control.StartTestbed, phaseAccepted)
 	late.Command.ExpiresAt = time.Now().Add(-time.Second)
 	b.left(late)
 	b.manager()
@@ -129,6 +131,25 @@ func TestSupervisordKilledWithLiveAgents(t *testing.T) {
 				t.Errorf("%s is still the orphan %d", p.Name, p.PID)
 			}
 		}
+	}
+}
+
+// A stop that overtook a start is meant for what ran before that start, too:
+// here that was orphaned, and the manager was killed in the midst of the stop.
+func TestStopOfAStartKnowsWhatRanBefore(t *testing.T) {
+	b := newBench(t)
+	m := b.manager().m
+	first := b.want(b.ask(control.Command{Verb: control.StartTestbed}), control.Succeeded, "")
+	b.killSupervisord()
+	j, running, release, _ := blocked("second", control.StartTestbed)
+	defer close(release)
+	m.exec.Enqueue(j)
+	<-running
+	if ids, want := m.stopTargets(), []string{"second", first.CommandID}; !slices.Equal(ids, want) {
+		t.Errorf("a stop is meant for %v, want %v", ids, want)
+	}
+	if !b.testbed().Bears(first.CommandID) {
+		t.Error("nothing bears the first start's id")
 	}
 }
 
@@ -223,7 +244,7 @@ func TestRecoveryLeavesWhatThisManagerAccepted(t *testing.T) {
 func TestUndoingIsFinishedOnLeaving(t *testing.T) {
 	b := newBench(t)
 	b.startByHand("x")
-	b.left(crashed("x", control.StartTestbed, phaseActing, ""))
+	b.left(crashed("x", control.StartTestbed, phaseActing))
 	r := b.run()
 	for { // until the undoing has the lock
 		lock, err := TryLock(filepath.Join(b.dir, "s", "sup.sock.exec.lock"))

@@ -7,7 +7,7 @@ import (
 // workflow passes a workflow command to this user's own runner and concludes
 // it with the runner's answer.
 func (m *Manager) workflow(c control.Command) {
-	if err := m.begin(&c, ""); err != nil {
+	if err := m.begin(&c); err != nil {
 		m.notBegun(&c, err)
 		return
 	}

@@ -213,16 +213,29 @@ func (op *operation) succeeded() bool {
 // says goodbye after it was told to have succeeded.
 func (s *site) judgeStops(u *user, effects []effect) {
 	c := s.counts
+	first := make(map[string]time.Time)
+	for _, op := range s.history.effects() {
+		if at, known := first[op.cmd.ID]; !known || op.called.Before(at) {
+			first[op.cmd.ID] = op.called
+		}
+	}
 	for _, op := range s.history.effects() {
 		if op.user != u || op.cmd.Verb != control.StopTestbed || op.err != nil || op.final.Outcome != control.Succeeded || op.final.FinishedAt == nil {
 			continue
 		}
-		alive := make(map[int]bool)
+		if first[op.cmd.ID].Before(op.called) {
+			continue // a later copy of it: something may have begun since
+		}
+		type run struct { // pids come again
+			id  string
+			pid int
+		}
+		alive := make(map[run]bool)
 		for _, e := range effects {
 			switch {
 			case !e.stop && e.at.Before(op.called):
-				alive[e.pid] = true
-			case e.stop && alive[e.pid] && e.at.After(*op.final.FinishedAt):
+				alive[run{e.id, e.pid}] = true
+			case e.stop && alive[run{e.id, e.pid}] && e.at.After(*op.final.FinishedAt):
 				c.find(&c.False, "stop %s succeeded at %s; %s said goodbye at %s", op.cmd.ID, op.final.FinishedAt.Format(time.StampMicro), e.id, e.at.Format(time.StampMicro))
 			}
 		}

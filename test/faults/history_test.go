@@ -84,7 +84,7 @@ func (s *site) resolve(c *control.Client) {
 			}
 			// One that never arrived has its outcome once nobody may send it
 			// any more, which the short run does not wait for.
-			if of != nil && of.Message == "" && !op.accepted && !*whole && time.Now().After(op.cmd.ExpiresAt.Add(time.Second)) {
+			if of != nil && of.Message == "" && !op.accepted && !*whole && !*long && time.Now().After(op.cmd.ExpiresAt.Add(time.Second)) {
 				op.final = control.Reply{Outcome: control.Pending}
 				break
 			}
