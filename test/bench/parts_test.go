@@ -186,14 +186,14 @@ func resident(t testing.TB, pid int) float64 {
 // processor is the time in seconds that the process has computed so far.
 func processor(t testing.TB, pid int) float64 {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
 	total := 0.0
 	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	if len(threads) == 0 {
+		t.Fatalf("process %d has ended, or this kernel keeps no schedstat", pid)
+	}
 	for _, name := range threads {
-		if text, err = os.ReadFile(name); err != nil {
+		text, err := os.ReadFile(name)
+		if err != nil {
 			continue // the thread has ended
 		}
 		ns, _ := strconv.ParseFloat(strings.Fields(string(text))[0], 64)
