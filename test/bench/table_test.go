@@ -146,7 +146,7 @@ func machine() string {
 	say("Go", runtime.Version())
 	say("this", swf.Version+" "+firstLine("git", "-C", repository(), "rev-parse", "--short", "HEAD"))
 	say("supervisord", firstLine("supervisord", "--version"))
-	say("Java", firstLine("java", "-version"))
+	say("Java", firstLine("java", "-Xmx64M", "-version"))
 	say("ActiveMQ Classic", firstLine("dpkg-query", "-W", "-f", "${Version}", "activemq"))
 	say("Artemis", strings.TrimPrefix(lastElement(os.Getenv("SWF_TEST_ARTEMIS")), "apache-artemis-"))
 	say("Python", firstLine(python(), "-c", `import sys, importlib.metadata as m
