@@ -48,6 +48,13 @@ func newUp(t testing.TB) *upSite {
 	u.monitor = monitor.New(monitor.Options{URL: u.Monitor})
 	t.Cleanup(u.monitor.Close)
 	u.session = post(t, u.http, u.mcp(), "", initialize).Get("Mcp-Session-Id")
+	// What is sent before the manager's journal began is refused as stale, and
+	// the endpoints are told a moment earlier.
+	for end := time.Now().Add(patience); u.tool("check_agent_manager", map[string]any{})["alive"] != true; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the manager does not answer")
+		}
+	}
 	return u
 }
 
