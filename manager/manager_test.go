@@ -287,6 +287,7 @@ func TestLeavingWithAnOutcomeThatCannotBeWritten(t *testing.T) {
 	m := b.new(nil)
 	m.journal = openJournal(b.paths.Journal())
 	defer m.journal.Close()
+	m.bus = amq.New(m.o.Broker)
 	m.journal.seal(errors.New("the disk is gone"))
 	leaving, cancel := context.WithCancel(context.Background())
 	m.patience = time.Millisecond

@@ -224,7 +224,11 @@ func TestRecoveryLeavesWhatThisManagerAccepted(t *testing.T) {
 			close(spawned)
 		}
 	})
-	<-spawned
+	select {
+	case <-spawned:
+	case r := <-outcome:
+		t.Fatalf("the start ended before it had spawned anything: %+v, %v", r, r.Error)
+	}
 	b.serveBroker()
 	<-r.ready
 	b.want(<-b.local(control.Command{Verb: control.StopTestbed, ID: "stop"}, nil), control.Succeeded, "")

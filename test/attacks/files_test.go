@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/epic-swf/testbed/config"
 	"github.com/epic-swf/testbed/manager"
@@ -113,12 +114,14 @@ func TestAttack29EnvironmentOfRealPrograms(t *testing.T) {
 	}
 	looked := 0
 	for _, p := range started.Programs {
-		env, err := os.ReadFile("/proc/" + strconv.Itoa(p.PID) + "/environ")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Contains(env, []byte("KEPT=yes\x00")) {
-			t.Errorf("%s has not what .env gives it", p.Name)
+		var env []byte
+		for deadline := time.Now().Add(patience); !bytes.Contains(env, []byte("KEPT=yes\x00")); { // RUNNING comes before its exec
+			if time.Now().After(deadline) {
+				t.Fatalf("%s has not what .env gives it", p.Name)
+			}
+			if env, err = os.ReadFile("/proc/" + strconv.Itoa(p.PID) + "/environ"); err != nil {
+				t.Fatal(err)
+			}
 		}
 		for _, bad := range []string{hush, "evil", "LD_PRELOAD", "SWF_CONTROL_KEY"} {
 			if bytes.Contains(env, []byte(bad)) {
