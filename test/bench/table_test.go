@@ -39,7 +39,7 @@ func groups() []*group {
 // where a case does not work, never for a figure.
 func TestTable(t *testing.T) {
 	if *report == "" {
-		t.Skip("make bench measures everything")
+		return // make bench asks; make test has the guard
 	}
 	began, all := time.Now(), groups()
 	for _, g := range all {
