@@ -2,6 +2,7 @@ package faults
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/epic-swf/testbed/control"
@@ -86,8 +87,20 @@ func (s *site) judgeUser(u *user, effects []effect, journal map[string]journaled
 			started[e.id] = append(started[e.id], e)
 		}
 	}
-	intervals, seen := acts(u, s.history.effects(), journal), make(map[string]*operation)
-	for _, op := range s.history.effects() {
+	ops := s.history.effects()
+	// Of several copies one that was sent is judged: one that was not says
+	// nothing of the others.
+	slices.SortStableFunc(ops, func(a, b *operation) int {
+		switch {
+		case (a.err != nil) == (b.err != nil):
+			return 0
+		case a.err != nil:
+			return 1
+		}
+		return -1
+	})
+	intervals, seen := acts(u, ops, journal), make(map[string]*operation)
+	for _, op := range ops {
 		if op.user != u {
 			continue
 		}
