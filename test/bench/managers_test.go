@@ -29,7 +29,7 @@ func managers() *group {
 	g.rows[0].why = "broker, monitor, 1,000 managers, the caller and the measuring share two cores here; needs a machine on which the crowd is elsewhere"
 	g.rows[1].why = g.rows[0].why
 	g.rows[2].why = "each of the two connections has a reading and a writing goroutine and buffers; needs smaller first buffers"
-	g.rows[0].note = "5,000: `make scale`"
+	g.rows[0].note = "5,000 were not tried"
 	g.measure = func(t *testing.T, g *group) {
 		u := newUp(t)
 		call := u.checker()
