@@ -33,6 +33,14 @@ type ClientOptions struct {
 	Log    *slog.Logger
 }
 
+// How long a silence lasts before the same bytes go out again: each pause is
+// twice the one before it.
+const (
+	firstPause    = time.Second     // until anything verified came
+	acceptedPause = 4 * time.Second // it is under way; only an outcome that was lost is still to be had
+	longestPause  = 16 * time.Second
+)
+
 // Client publishes commands and waits for their outcomes. One Client has one
 // private reply queue, subscribed at its first command. Safe for concurrent
 // use.
@@ -54,7 +62,8 @@ type call struct {
 	ring     Ring
 	intent   string
 	replies  chan Reply
-	rejected *swf.Error // what a manager said of a copy that it did not let in; guarded by Client.mu
+	rejoined chan struct{} // holds one when the broker has just begun to deliver replies again
+	rejected *swf.Error    // what a manager said of a copy that it did not let in; guarded by Client.mu
 }
 
 // NewClient returns a Client that has not touched the broker yet.
@@ -99,8 +108,9 @@ func KeyedID(principal, target, key string) string {
 	return "k-" + hex.EncodeToString(sum[:])[:32]
 }
 
-// Ask publishes the command, again after 1, 2, 4, 8 and 16 s until something
-// verified comes back, and waits for the outcome. progress, if not nil, sees
+// Ask publishes the command and waits for the outcome. Until that comes it
+// publishes the same bytes again: after 1, 2, 4, 8 and 16 s of silence, and when
+// the reply queue has been subscribed anew, for what was said in between is lost. progress, if not nil, sees
 // accepted and progress replies, one at a time. The user of a Python manager
 // (IsPython) is sent each command once; what has an effect is then Pending at
 // once, and Inferred.
@@ -130,7 +140,7 @@ func (c *Client) Ask(ctx context.Context, cmd Command, progress func(Reply)) (r 
 	if err := c.subscribe(ctx); err != nil {
 		return Reply{}, err
 	}
-	w := &call{username: cmd.Username, ring: c.o.Keys(cmd.Username), intent: cmd.Intent(), replies: make(chan Reply, 64)}
+	w := &call{username: cmd.Username, ring: c.o.Keys(cmd.Username), intent: cmd.Intent(), replies: make(chan Reply, 64), rejoined: make(chan struct{}, 1)}
 	copies, err := c.copies(ctx, &cmd, w.ring, body)
 	if err != nil {
 		return Reply{}, err
@@ -200,22 +210,26 @@ func (c *Client) exchange(ctx context.Context, cmd *Command, copies []amq.Messag
 	if err := c.publish(ctx, cmd, copies[0]); err != nil {
 		return Reply{}, err
 	}
-	pause := time.Second
+	pause := firstPause
 	again := time.NewTimer(pause)
 	defer again.Stop()
 	heard := false
 	for n := 1; ; {
 		select {
 		case r := <-w.replies:
-			heard = true
 			if r.Kind == Final {
 				return r, nil
 			}
+			heard = true
+			pause = acceptedPause
+			again.Reset(pause)
 			if progress != nil {
 				progress(r)
 			}
+		case <-w.rejoined:
+			again.Reset(0)
 		case <-again.C:
-			if heard || pause > 16*time.Second || !time.Now().Before(cmd.ExpiresAt) {
+			if !time.Now().Before(cmd.ExpiresAt) {
 				continue
 			}
 			m := copies[n%len(copies)]
@@ -223,7 +237,7 @@ func (c *Client) exchange(ctx context.Context, cmd *Command, copies []amq.Messag
 			if err := c.publish(ctx, cmd, m); err != nil {
 				c.o.Log.Warn("could not repeat a command", "command_id", cmd.ID, "err", err)
 			}
-			pause *= 2
+			pause = min(2*pause, longestPause)
 			again.Reset(pause)
 		case <-ctx.Done():
 			return Reply{CommandID: cmd.ID, Kind: Final, Outcome: Pending, Error: c.rejection(w, heard)}, nil
@@ -262,7 +276,7 @@ func brokerUnavailable(err error) error {
 func (c *Client) subscribe(ctx context.Context) error {
 	c.mu.Lock()
 	if c.sub == nil {
-		c.sub = c.o.Bus.Subscribe(c.replyTo, amq.SubscribeOptions{AutoAck: true, Prefetch: 100}, c.receive)
+		c.sub = c.o.Bus.Subscribe(c.replyTo, amq.SubscribeOptions{AutoAck: true, Prefetch: 100, OnSubscribed: c.rejoin}, c.receive)
 	}
 	ready := c.sub.Ready()
 	c.mu.Unlock()
@@ -271,6 +285,21 @@ func (c *Client) subscribe(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return brokerUnavailable(context.Cause(ctx))
+	}
+}
+
+// rejoin has every waiting call ask again: what was on its way to us when the
+// connection broke is gone.
+func (c *Client) rejoin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, calls := range c.waiting {
+		for w := range calls {
+			select {
+			case w.rejoined <- struct{}{}:
+			default:
+			}
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/epic-swf/testbed/amq"
 	"github.com/epic-swf/testbed/swf"
@@ -81,4 +82,45 @@ func TestReplyOfTooManyProgramsIsTold(t *testing.T) {
 	if err != nil || got.Outcome != Succeeded || got.Message == "" {
 		t.Errorf("%+v, %v", got, err)
 	}
+}
+
+// A caller asks again at once when the replies' queue has been subscribed anew:
+// the outcome may have been lost with the connection.
+func TestAskAgainWhenRepliesAreSubscribedAnew(t *testing.T) {
+	bus := published(make(chan amq.Message))
+	c := NewClient(ClientOptions{Bus: bus})
+	cmd := Command{ID: "a", Verb: StartTestbed, Username: "alice", IssuedBy: "alice"}
+	cmd.Complete(time.Now())
+	w := &call{intent: cmd.Intent(), replies: make(chan Reply, 4), rejoined: make(chan struct{}, 1)}
+	c.enter("a", w)
+	got := make(chan Reply)
+	go func() {
+		r, err := c.exchange(t.Context(), &cmd, []amq.Message{{Body: []byte("a start")}}, w, nil)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- r
+	}()
+	<-bus
+	c.receive(t.Context(), delivery(t, Reply{CommandID: "a", Kind: Accepted}))
+	c.rejoin()
+	if again := <-bus; string(again.Body) != "a start" {
+		t.Errorf("it published %q", again.Body)
+	}
+	c.receive(t.Context(), delivery(t, Reply{CommandID: "a", Kind: Final, Outcome: Succeeded}))
+	if r := <-got; r.Outcome != Succeeded {
+		t.Errorf("%+v", r)
+	}
+}
+
+// published is a bus on which the test is the only peer.
+type published chan amq.Message
+
+func (p published) Publish(_ context.Context, m amq.Message) error {
+	p <- m
+	return nil
+}
+
+func (published) Subscribe(string, amq.SubscribeOptions, func(context.Context, *amq.Delivery)) *amq.Subscription {
+	return nil
 }

@@ -114,6 +114,14 @@ func replyLost(s *site, u *user, c *control.Client) {
 		s.t.Errorf("the outcome was lost, yet it is %s", shown(op.heard))
 	}
 	// The one who asked is gone; another asks for the outcome in resolve.
+	s.on(u.link, told, true, func() bool { return false })
+	s.want(c, u, stop, control.Succeeded) // who waits on asks again
+	for _, l := range []*link{s.clients, u.link} {
+		s.on(l, told, l == u.link, func() bool { l.cut(); return false })
+		s.want(c, u, start(""), control.Succeeded)
+		s.on(l, told, l == u.link, func() bool { l.cut(); return false })
+		s.want(c, u, stop, control.Succeeded)
+	}
 }
 
 func sameID(s *site, u *user, c *control.Client) {
