@@ -133,11 +133,16 @@ func TestGuardSeesAPlantedSlowDown(t *testing.T) {
 			slow := time.Duration(0)
 			c.calls = max(c.calls/10, 1)
 			floor, ours := c.parts(t, func() { spin(slow) })
-			_, least := ratio(guardRounds, c.calls, floor, func() {})
-			slow = time.Duration(3 * c.limit * least * float64(time.Second))
-			if r, _ := ratio(2, c.calls, floor, ours); r <= c.limit {
-				t.Errorf("with %s more in each call it takes %.1f times as long as its floor, within %g: the guard is blind", slow, r, c.limit)
+			for try := range guardTries { // the machine may change its pace between a floor and what is held against it
+				_, least := ratio(guardRounds, c.calls, floor, func() {})
+				slow = time.Duration(3 * c.limit * least * float64(time.Second))
+				r, _ := ratio(2, c.calls, floor, ours)
+				if r > c.limit {
+					return
+				}
+				t.Logf("try %d: with %s more in each call it takes %.1f times as long as its floor", try+1, slow, r)
 			}
+			t.Errorf("that is within %g: the guard is blind", c.limit)
 		})
 	}
 }
