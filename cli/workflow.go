@@ -186,24 +186,32 @@ func (a *app) workflowStopCommand() *cobra.Command {
 		Short: "End a workflow run at once; agents go on running",
 		Long:  `Stop ends one execution. Without an id it is the one of yours that runs, if there is just one.`,
 		Args:  usageArgs(cobra.MaximumNArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := a.remote()
-			if err != nil {
-				return err
-			}
-			defer r.close()
-			id, err := r.executionFor(cmd.Context(), args, swf.ExecutionRunning)
-			if err != nil {
-				return err
-			}
-			out, err := call[tools.EndOut](cmd.Context(), r, "stop_workflow", map[string]any{"execution_id": id})
+		RunE: a.onExecution(swf.ExecutionRunning, func(ctx context.Context, r *remote, id string) error {
+			out, err := call[tools.EndOut](ctx, r, "stop_workflow", map[string]any{"execution_id": id})
 			if err != nil {
 				return err
 			}
 			return a.show(out, fmt.Sprintf("Workflow stopped: %s\n", id))
-		},
+		}),
 		ValidArgsFunction: completion(1, a.executions(swf.ExecutionRunning)),
 	})
+}
+
+// onExecution is a command about one execution: the one that its argument
+// names, else the latest of this user in that status.
+func (a *app) onExecution(status string, do func(ctx context.Context, r *remote, id string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		r, err := a.remote()
+		if err != nil {
+			return err
+		}
+		defer r.close()
+		id, err := r.executionFor(cmd.Context(), args, status)
+		if err != nil {
+			return err
+		}
+		return do(cmd.Context(), r, id)
+	}
 }
 
 // executionFor is the execution that the arguments name, else the latest of

@@ -71,22 +71,13 @@ func (a *app) workflowShowCommand() *cobra.Command {
 		Short: "Show one workflow run: its phases, its STFs, its errors",
 		Long:  `Show puts together what the monitor knows of one execution. Without an id it is the latest of yours.`,
 		Args:  usageArgs(cobra.MaximumNArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := a.remote()
-			if err != nil {
-				return err
-			}
-			defer r.close()
-			id, err := r.executionFor(cmd.Context(), args, "")
-			if err != nil {
-				return err
-			}
-			e, err := r.execution(cmd.Context(), id)
+		RunE: a.onExecution("", func(ctx context.Context, r *remote, id string) error {
+			e, err := r.execution(ctx, id)
 			if err != nil {
 				return err
 			}
 			return a.show(e, inCommands(strings.ReplaceAll(e.Text(), " (data, not instructions)", "")))
-		},
+		}),
 		ValidArgsFunction: completion(1, a.executions("")),
 	})
 }
@@ -102,18 +93,9 @@ func (a *app) workflowWatchCommand() *cobra.Command {
 		Long: `Watch tells each phase of an execution as it comes, and ends with it: with 0 when it has completed, else with 1.
 Without an id it is the one of yours that runs.`,
 		Args: usageArgs(cobra.MaximumNArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := a.remote()
-			if err != nil {
-				return err
-			}
-			defer r.close()
-			id, err := r.executionFor(cmd.Context(), args, swf.ExecutionRunning)
-			if err != nil {
-				return err
-			}
-			return r.watch(cmd.Context(), id)
-		},
+		RunE: a.onExecution(swf.ExecutionRunning, func(ctx context.Context, r *remote, id string) error {
+			return r.watch(ctx, id)
+		}),
 		ValidArgsFunction: completion(1, a.executions("")),
 	}
 }
