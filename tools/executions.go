@@ -170,11 +170,19 @@ func executionRow(e *swf.Execution, p swf.Principal) ExecutionRow {
 }
 
 func (in *ExecutionsIn) since(now time.Time) time.Time {
-	hours := defaultHours
-	if in.Hours != nil {
-		hours = *in.Hours
+	return since(now, in.Hours, defaultHours, "")
+}
+
+// since is where a list begins: so many hours back, else the usual number of
+// them, else, of one execution, with its first.
+func since(now time.Time, hours *int, usual int, executionID string) time.Time {
+	switch {
+	case hours != nil:
+		usual = *hours
+	case executionID != "":
+		return time.Time{}
 	}
-	return now.Add(-time.Duration(hours) * time.Hour)
+	return now.Add(-time.Duration(usual) * time.Hour)
 }
 
 func (in *ExecutionsIn) sieve(now time.Time) sieve[ExecutionRow] {

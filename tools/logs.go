@@ -114,13 +114,7 @@ func (c *scope) seesLog(e *swf.LogEntry) bool {
 }
 
 func (in *LogsIn) since(now time.Time) time.Time {
-	switch {
-	case in.Hours != nil:
-		return now.Add(-time.Duration(*in.Hours) * time.Hour)
-	case in.ExecutionID != "":
-		return time.Time{}
-	}
-	return now.Add(-defaultHours * time.Hour)
+	return since(now, in.Hours, defaultHours, in.ExecutionID)
 }
 
 func (in *LogsIn) sieve(now time.Time) sieve[swf.LogEntry] {

@@ -121,13 +121,7 @@ func (c *scope) seesMessage(m *swf.RecordedMessage) bool {
 }
 
 func (in *MessagesIn) since(now time.Time) time.Time {
-	switch {
-	case in.Hours != nil:
-		return now.Add(-time.Duration(*in.Hours) * time.Hour)
-	case in.ExecutionID != "":
-		return time.Time{}
-	}
-	return now.Add(-time.Hour)
+	return since(now, in.Hours, 1, in.ExecutionID)
 }
 
 func (in *MessagesIn) sieve(now time.Time) sieve[swf.RecordedMessage] {
