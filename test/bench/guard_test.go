@@ -63,7 +63,7 @@ func guards() []guarded {
 			record := newRecorder(t, openStore(t, store.Options{Path: filepath.Join(t.TempDir(), "ours.db")}), each)
 			return func() { insert(1) }, func() { record(1) }
 		}},
-		{"1,000 simulated events, to a loop over the heap", 60, 5, func(t *testing.T, plant func()) (floor, ours func()) {
+		{"1,000 simulated events, to a loop over the heap", 40, 5, func(t *testing.T, plant func()) (floor, ours func()) {
 			return func() { overHeap(100, 1000) }, func() {
 				if plant != nil {
 					plant()

@@ -29,7 +29,6 @@ func simulation() *group {
 		{of: "100,000 STFs played, in runs of 25,000: memory", floor: "100 runs of 1,000 STFs", unit: bytesOf, goal: goal{words: "flat: ≤ 1.25", limit: 1.25},
 			why: "the run keeps something for each STF"},
 	}}
-	g.rows[1].why = "each event hands the processor from one goroutine to another and back, two channel operations and two switches; needs the processes as coroutines (iter.Pull), which a Sleep that may end with a context of its own stands against"
 	g.measure = func(t *testing.T, g *group) {
 		events := size(200_000)
 		g.inTurn(t, 7, func() []float64 { return []float64{overHeap(1, events), overHeap(100, events)} }, func() []float64 {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"sync/atomic"
 	"time"
@@ -30,32 +31,37 @@ type Options struct {
 
 // Clock is one simulation. Run may be called once. Now may be called from
 // anywhere, Sleep and Go from the clock's own processes alone.
+//
+// Processes are coroutines of the goroutine that called Run: each has a stack
+// of its own, one of them runs at a time, and the turn passes without Go's
+// scheduler.
 type Clock struct {
 	o     Options
 	now   atomic.Int64 // microseconds of simulated time
 	limit int64
 	epoch time.Time // the wall clock's time at simulated zero
 
-	queue     events
-	seq       int
-	live      int             // processes that have not returned
-	turn      chan struct{}   // the running process gives the turn back
-	interrupt chan *event     // sleepers whose own context ended
-	err       error           // the first error of a process
-	ended     <-chan struct{} // closed once the simulation ends, whatever ends it
+	queue   events
+	seq     int
+	running *event          // whose turn it is
+	gaveUp  chan struct{}   // in real time: the context of some sleeper ended
+	ctx     context.Context // of the whole simulation
+	err     error           // what ended it: the first error of a process, the limit, or its context's cause
 }
 
-// event is one sleeping process.
+// event is one process: when it is to wake, and how to let it.
 type event struct {
 	at    int64
 	seq   int // order of arrival: equal times wake in this order
-	index int // place in the queue, -1 when out of it
-	wake  chan error
+	ctx   context.Context
+	err   error                   // with which it wakes
+	wake  func() (struct{}, bool) // lets it run until it sleeps again or returns
+	sleep func(struct{}) bool     // gives the turn back
 }
 
 // New returns a clock that stands at zero.
 func New(o Options) *Clock {
-	c := &Clock{o: o, limit: math.MaxInt64, turn: make(chan struct{}), interrupt: make(chan *event)}
+	c := &Clock{o: o, limit: math.MaxInt64, gaveUp: make(chan struct{}, 1)}
 	if o.Limit > 0 {
 		c.limit = int64(math.Min(math.Round(o.Limit*1e6), math.MaxInt64/2))
 	}
@@ -73,40 +79,28 @@ func (c *Clock) Now() float64 { return float64(c.now.Load()) / 1e6 }
 func (c *Clock) Run(ctx context.Context, processes ...Process) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c.epoch, c.ended = time.Now(), ctx.Done()
+	c.epoch, c.ctx = time.Now(), ctx
 	for _, p := range processes {
 		c.start(ctx, p)
 	}
-	var ended error
-	for c.live > 0 {
-		if ended == nil && c.err != nil {
-			ended = c.err
-			cancel(ended)
+	for len(c.queue) > 0 {
+		e := c.next()
+		if c.err != nil {
+			cancel(c.err)
 		}
-		e, err := c.next(ctx, ended)
-		if ended == nil && err != nil && ctx.Err() != nil {
-			ended = err
-		}
-		if ended == nil && errors.Is(err, ErrLimit) {
-			ended = err
-			cancel(err)
-		}
-		e.wake <- err
-		<-c.turn
+		c.running, e.err = e, c.err
+		e.wake()
 	}
-	if ended == nil {
-		ended = c.err
-	}
-	return ended
+	return c.err
 }
 
 // Go starts another process at the present time. It runs for the first time
 // when the caller sleeps or returns.
 func (c *Clock) Go(ctx context.Context, p Process) { c.start(ctx, p) }
 
-// Sleep lets simulated time pass. It returns early with the cause of ctx's end
-// or with what ended the simulation, then without any time having passed in
-// virtual mode, and with the time that did pass in real time.
+// Sleep lets simulated time pass. It returns early with what ended the
+// simulation, and with the cause of ctx's end: in real time at once, with the
+// time that did pass, in virtual time when the sleeper's turn comes.
 func (c *Clock) Sleep(ctx context.Context, seconds float64) error {
 	if !(seconds >= 0 && seconds <= 1e12) {
 		return fmt.Errorf("sleep for %v seconds: %w", seconds, ErrDuration)
@@ -118,22 +112,25 @@ func (c *Clock) Sleep(ctx context.Context, seconds float64) error {
 	if c.passes(after) {
 		return nil
 	}
-	e := c.schedule(after)
-	c.turn <- struct{}{}
+	e := c.running
+	e.ctx = ctx
+	c.schedule(e, after)
+	if c.o.Realtime {
+		defer context.AfterFunc(ctx, c.giveUp)()
+	}
+	e.sleep(struct{}{})
+	if e.err == nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return e.err
+}
+
+// giveUp has pace look for sleepers whose context ended.
+func (c *Clock) giveUp() {
 	select {
-	case err := <-e.wake:
-		return err
-	case <-ctx.Done():
+	case c.gaveUp <- struct{}{}:
+	default:
 	}
-	select {
-	case err := <-e.wake:
-		return err
-	case c.interrupt <- e:
-	}
-	if err := <-e.wake; err != nil {
-		return err
-	}
-	return context.Cause(ctx)
 }
 
 // passes lets the time pass at once, without giving the turn back, where the
@@ -141,104 +138,77 @@ func (c *Clock) Sleep(ctx context.Context, seconds float64) error {
 // before the caller or with it.
 func (c *Clock) passes(after int64) bool {
 	at := c.now.Load() + after
-	if c.o.Realtime || at >= c.limit || c.err != nil || len(c.queue) > 0 && c.queue[0].at <= at {
+	if c.o.Realtime || at >= c.limit || len(c.queue) > 0 && c.queue[0].at <= at || c.ctx.Err() != nil {
 		return false
 	}
-	select {
-	case <-c.ended:
-		return false // the turn brings the reason
-	default:
-		c.now.Store(at)
-		return true
-	}
+	c.now.Store(at)
+	return true
 }
 
 func (c *Clock) start(ctx context.Context, p Process) {
-	e := c.schedule(0)
-	c.live++
-	go func() {
-		err := <-e.wake
-		defer func() {
-			c.live--
-			if c.err == nil {
-				c.err = err
-			}
-			c.turn <- struct{}{}
-		}()
+	e := &event{ctx: ctx}
+	e.wake, _ = iter.Pull(func(sleep func(struct{}) bool) {
+		e.sleep = sleep
+		err := e.err
 		if err == nil {
 			err = p(ctx, c)
 		}
-	}()
+		if c.err == nil {
+			c.err = err
+		}
+	})
+	c.schedule(e, 0)
 }
 
-func (c *Clock) schedule(after int64) *event {
-	at := c.now.Load() + after
-	if at > c.limit {
-		at = c.limit
-	}
-	e := &event{at: at, seq: c.seq, wake: make(chan error)}
+func (c *Clock) schedule(e *event, after int64) {
+	e.at, e.seq = min(c.now.Load()+after, c.limit), c.seq
 	c.seq++
 	heap.Push(&c.queue, e)
-	return e
 }
 
-// next takes the sleeper whose turn it is out of the queue and says with which
-// error to wake it. ended, if not nil, wakes everybody.
-func (c *Clock) next(ctx context.Context, ended error) (*event, error) {
-	e := c.queue[0]
-	switch {
-	case ended != nil:
-		return c.take(e), ended
-	case ctx.Err() != nil:
-		return c.take(e), context.Cause(ctx)
+// next takes the sleeper whose turn it is out of the queue, having let simulated
+// time pass until then. Once the simulation is over it is everybody's turn.
+func (c *Clock) next() *event {
+	i := 0
+	if c.err == nil {
+		i = c.pace()
 	}
-	early, err := c.pace(ctx, e)
-	switch {
-	case early != nil:
-		return c.take(early), nil // its own context says why
-	case err != nil:
-		return c.take(e), err
-	}
-	c.now.Store(e.at)
-	if e.at >= c.limit {
-		return c.take(e), ErrLimit
-	}
-	return c.take(e), nil
+	return heap.Remove(&c.queue, i).(*event)
 }
 
-// pace waits until e is due on the wall clock. It returns the sleeper that
-// gave up meanwhile, or the cause of ctx's end; simulated time then stands
-// where the wall clock has come to.
-func (c *Clock) pace(ctx context.Context, e *event) (*event, error) {
-	if !c.o.Realtime {
-		return nil, nil
+// pace waits until the next sleeper is due, on the wall clock where that counts,
+// and returns its place in the queue; in another place is one that gave up.
+func (c *Clock) pace() int {
+	due := c.queue[0].at
+	for c.o.Realtime && c.ctx.Err() == nil {
+		wait := time.Duration(due)*time.Microsecond - time.Since(c.epoch)
+		if wait <= 0 {
+			break // late: nobody is made to wait for it
+		}
+		if i := c.queue.ended(); i >= 0 {
+			c.catchUp(due)
+			return i
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-c.gaveUp:
+		case <-c.ctx.Done():
+			c.catchUp(due)
+		}
+		timer.Stop()
 	}
-	wait := time.Duration(e.at)*time.Microsecond - time.Since(c.epoch)
-	if wait <= 0 {
-		return nil, nil // late: the sleeper is not made to wait for it
+	switch {
+	case c.ctx.Err() != nil:
+		c.err = context.Cause(c.ctx)
+		return 0
+	case due >= c.limit:
+		c.err = ErrLimit
 	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil, nil
-	case early := <-c.interrupt:
-		c.catchUp(e.at)
-		return early, nil
-	case <-ctx.Done():
-		c.catchUp(e.at)
-		return nil, context.Cause(ctx)
-	}
+	c.now.Store(due)
+	return 0
 }
 
 func (c *Clock) catchUp(most int64) {
-	t := min(time.Since(c.epoch).Microseconds(), most)
-	if t > c.now.Load() {
-		c.now.Store(t)
-	}
-}
-
-func (c *Clock) take(e *event) *event {
-	heap.Remove(&c.queue, e.index)
-	return e
+	c.now.Store(max(c.now.Load(), min(time.Since(c.epoch).Microseconds(), most)))
 }

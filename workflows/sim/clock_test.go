@@ -157,6 +157,49 @@ func TestEndOfOneSleepersContext(t *testing.T) {
 	})
 }
 
+func TestEndOfOneSleepersContextInVirtualTime(t *testing.T) {
+	over := errors.New("over")
+	err := New(Options{}).Run(t.Context(),
+		func(ctx context.Context, c *Clock) error {
+			own, cancel := context.WithCancelCause(ctx)
+			c.Go(ctx, func(ctx context.Context, c *Clock) error {
+				defer cancel(over)
+				return c.Sleep(ctx, 1)
+			})
+			if err := c.Sleep(own, 10); !errors.Is(err, over) || c.Now() != 10 {
+				t.Errorf("err %v at tick %v", err, c.Now())
+			}
+			return c.Sleep(ctx, 1)
+		})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSeveralSleepersGiveUpInTheOrderOfTheirTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got []string
+		err := New(Options{Realtime: true}).Run(t.Context(), func(ctx context.Context, c *Clock) error {
+			short, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			for _, seconds := range []float64{30, 10, 20} {
+				c.Go(ctx, func(_ context.Context, c *Clock) error {
+					if err := c.Sleep(short, seconds); !errors.Is(err, context.DeadlineExceeded) {
+						t.Error(err)
+					}
+					got = append(got, fmt.Sprint(seconds, " at ", c.Now()))
+					return nil
+				})
+			}
+			return c.Sleep(ctx, 2)
+		})
+		want := []string{"10 at 1", "20 at 1", "30 at 1"}
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("got %v, want %v; err %v", got, want, err)
+		}
+	})
+}
+
 func TestLimit(t *testing.T) {
 	for _, realtime := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
