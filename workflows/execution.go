@@ -141,11 +141,12 @@ func (x *execution) enter(state, substate string) {
 	x.phase, x.files = state+"/"+substate, x.player.files
 }
 
-// broadcast sends one message of the run, having written it to a file where
-// one is named. A broker that is away costs the message, not the run: it is
-// counted, and told at the end.
-func (x *execution) broadcast(ctx context.Context, m swf.Message, file string) error {
-	if file != "" {
+// broadcast sends the message of a step, having written it to a file where one
+// is named. A broker that is away costs the message, not the run: it is counted,
+// and told at the end.
+func (x *execution) broadcast(ctx context.Context, s step) error {
+	m := x.player.message(s)
+	if file := x.player.filled(s.Write); file != "" {
 		full := x.complete(m).With(swf.Message{"namespace": x.runner.o.Namespace})
 		if err := writeFile(file, full); err != nil {
 			return err

@@ -41,7 +41,7 @@ func FuzzMachine(f *testing.F) {
 		}
 		sent := 0
 		p.run, p.enter, p.folder = "1", func(string, string) {}, func(string) error { return nil }
-		p.send = func(context.Context, swf.Message, string) error { sent++; return nil }
+		p.send = func(_ context.Context, s step) error { sent++; _ = p.message(s); return nil }
 		c := sim.New(sim.Options{Limit: 5})
 		_ = c.Run(t.Context(), p.play)
 		if most := int(c.Now()/broadcastCost) + 2; sent > most {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	"github.com/epic-swf/testbed/swf"
 )
@@ -34,14 +35,12 @@ func placeholders(text string) []string {
 	return names
 }
 
-// fill puts values in the place of {names}.
-func fill(text string, values map[string]string) string {
-	return placeholderRE.ReplaceAllStringFunc(text, func(s string) string {
-		if v, ok := values[s[1:len(s)-1]]; ok {
-			return v
-		}
-		return s
-	})
+// fill puts what {names} stand for in their place.
+func fill(text string, value func(name string) string) string {
+	if !strings.Contains(text, "{") {
+		return text
+	}
+	return placeholderRE.ReplaceAllStringFunc(text, func(s string) string { return value(s[1 : len(s)-1]) })
 }
 
 // texts resolves the machine's texts.

@@ -9,7 +9,6 @@ import (
 
 	"github.com/epic-swf/testbed/agents"
 	"github.com/epic-swf/testbed/config"
-	"github.com/epic-swf/testbed/swf"
 	"github.com/epic-swf/testbed/workflows/sim"
 )
 
@@ -60,7 +59,7 @@ func Validate(ctx context.Context, s config.Sources, t *config.Testbed, req conf
 	o := Outline{Workflow: run.Workflow, Config: run.ConfigName}
 	p.run = "0"
 	p.enter, p.folder = func(string, string) {}, func(string) error { return nil }
-	p.send = func(context.Context, swf.Message, string) error { o.Messages++; return nil }
+	p.send = func(context.Context, step) error { o.Messages++; return nil }
 	c := sim.New(sim.Options{Limit: outlined})
 	if err := c.Run(ctx, p.play); errors.Is(err, sim.ErrLimit) {
 		o.Endless = true

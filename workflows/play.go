@@ -3,7 +3,6 @@ package workflows
 import (
 	"context"
 	"fmt"
-	"maps"
 	"os"
 
 	"github.com/epic-swf/testbed/config"
@@ -15,12 +14,12 @@ import (
 type player struct {
 	machine *machine
 	values  map[string]float64
-	texts   map[string]string                                         // what the machine's own {names} stand for
-	run     string                                                    // run number, names the files
-	enter   func(state, substate string)                              // a state is entered
-	send    func(context.Context, swf.Message, string /*file*/) error // one broadcast, which a file gets too
-	folder  func(path string) error                                   // makes one
-	files   int                                                       // STFs so far, over all periods
+	texts   map[string]string                 // what the machine's own {names} stand for
+	run     string                            // run number, names the files
+	enter   func(state, substate string)      // a state is entered
+	send    func(context.Context, step) error // one broadcast, see message
+	folder  func(path string) error           // makes one
+	files   int                               // STFs so far, over all periods
 }
 
 // newPlayer returns a player of a run's machine, whose parameters are complete.
@@ -100,14 +99,13 @@ func (p *player) steps(ctx context.Context, c *sim.Clock, steps []step) error {
 
 func (p *player) step(ctx context.Context, c *sim.Clock, s step) error {
 	p.enter(s.State, s.Substate)
-	names := p.names()
 	if s.Make != "" {
-		if err := p.folder(fill(s.Make, names)); err != nil {
+		if err := p.folder(p.filled(s.Make)); err != nil {
 			return err
 		}
 	}
 	if s.Send != "" {
-		if err := p.send(ctx, p.message(s, names), fill(s.Write, names)); err != nil {
+		if err := p.send(ctx, s); err != nil {
 			return err
 		}
 		if err := c.Sleep(ctx, broadcastCost); err != nil {
@@ -122,26 +120,38 @@ func (p *player) step(ctx context.Context, c *sim.Clock, s step) error {
 	return nil
 }
 
-// names are what {names} stand for at this moment.
-func (p *player) names() map[string]string {
-	builtin := map[string]string{"run": p.run, "file": p.file()}
-	names := maps.Clone(builtin)
-	for name, text := range p.texts {
-		names[name] = fill(text, builtin)
+// filled is a text of the machine as it reads at this moment.
+func (p *player) filled(text string) string { return fill(text, p.named) }
+
+// named is what a {name} of the machine stands for.
+func (p *player) named(name string) string {
+	if text, ok := p.texts[name]; ok {
+		return fill(text, p.builtin)
 	}
-	return names
+	return p.builtin(name)
+}
+
+// builtin is what a {name} stands for in every machine.
+func (p *player) builtin(name string) string {
+	switch name {
+	case "run":
+		return p.run
+	case "file":
+		return p.file()
+	}
+	return "{" + name + "}" // as it is
 }
 
 func (p *player) file() string { return fmt.Sprintf("swf.%s.%06d.stf", p.run, p.files) }
 
 // message makes the part of a broadcast that the table decides.
-func (p *player) message(s step, names map[string]string) swf.Message {
+func (p *player) message(s step) swf.Message {
 	m := swf.Message{"msg_type": s.Send}
 	if !s.Bare {
 		m["state"], m["substate"] = s.State, s.Substate
 	}
 	for k, v := range s.Fields {
-		m[k] = fill(v, names)
+		m[k] = p.filled(v)
 	}
 	switch s.Send {
 	case swf.MsgSTFGen:

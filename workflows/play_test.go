@@ -51,14 +51,16 @@ func play(t *testing.T, values map[string]any, limit float64) (lines []string, t
 	}
 	c := sim.New(sim.Options{Limit: limit})
 	number := func(f float64) string { b, _ := json.Marshal(f); return string(b) }
-	p := player{machine: m, values: numbers, run: "100010", enter: func(string, string) {}, send: func(_ context.Context, m swf.Message, _ string) error {
+	p := player{machine: m, values: numbers, run: "100010", enter: func(string, string) {}}
+	p.send = func(_ context.Context, s step) error {
+		m := p.message(s)
 		line := number(c.Now()) + " " + m.Type()
 		if m.Type() == swf.MsgSTFGen {
 			line += fmt.Sprintf(" %v", m["sequence"])
 		}
 		lines = append(lines, line)
 		return nil
-	}}
+	}
 	err = c.Run(t.Context(), p.play)
 	return lines, number(c.Now()), err
 }
@@ -119,7 +121,7 @@ func TestMessagesOfTheMachine(t *testing.T) {
 		{m.Standby[1], swf.Message{"msg_type": "resume_run", "state": "run", "substate": "physics"}},
 		{m.Closing[0], swf.Message{"msg_type": "end_run", "total_stf_files": 7}},
 	} {
-		if got := p.message(tc.step, p.names()); !reflect.DeepEqual(got, tc.want) {
+		if got := p.message(tc.step); !reflect.DeepEqual(got, tc.want) {
 			t.Errorf("got %v, want %v", got, tc.want)
 		}
 	}
