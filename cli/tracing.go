@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
+	"github.com/epic-swf/testbed/otlp"
 	"github.com/epic-swf/testbed/swf"
 )
 
@@ -31,17 +31,16 @@ func newTracing(service string, getenv func(string) string, log *slog.Logger) (t
 	if err != nil || !on {
 		return tracing{}, err
 	}
-	ctx := context.Background()
-	exporter, err := otlptracehttp.New(ctx) // reads OTEL_EXPORTER_OTLP_…; connects when there is something to send
+	o, err := otlp.FromEnv(getenv)
 	if err != nil {
 		return tracing{}, swf.E(swf.CodeEnvironment, "traces cannot be exported: "+err.Error(), "mend the OTEL_EXPORTER_OTLP_ variables, or unset them").Because(err)
 	}
-	about, err := resource.New(ctx, resource.WithAttributes(attribute.String("service.name", service), attribute.String("service.version", swf.Version)),
+	about, err := resource.New(context.Background(), resource.WithAttributes(attribute.String("service.name", service), attribute.String("service.version", swf.Version)),
 		resource.WithHost(), resource.WithFromEnv()) // what the environment says comes last, and wins
 	if err != nil {
 		log.Warn("OTEL_RESOURCE_ATTRIBUTES is not understood in full", "err", err)
 	}
-	return tracing{sdktrace.NewTracerProvider(sdktrace.WithBatcher(&patient{SpanExporter: exporter, log: log}), sdktrace.WithResource(about))}, nil
+	return tracing{sdktrace.NewTracerProvider(sdktrace.WithBatcher(&patient{SpanExporter: otlp.New(o), log: log}), sdktrace.WithResource(about))}, nil
 }
 
 // tracingWanted reports whether the environment asks for traces.

@@ -15,7 +15,7 @@ import (
 	"github.com/mark3labs/mcp-go/client"
 	"github.com/mark3labs/mcp-go/client/transport"
 	"github.com/mark3labs/mcp-go/mcp"
-	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -34,7 +34,7 @@ func collectSpans(t *testing.T) *spans {
 	s := new(spans)
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
-		var req collector.ExportTraceServiceRequest
+		var req tracepb.TracesData // the request has the same form
 		if err == nil {
 			err = proto.Unmarshal(body, &req)
 		}
@@ -48,7 +48,7 @@ func collectSpans(t *testing.T) *spans {
 	return s
 }
 
-func (s *spans) take(req *collector.ExportTraceServiceRequest) {
+func (s *spans) take(req *tracepb.TracesData) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range req.ResourceSpans {
