@@ -119,6 +119,11 @@ func (m *records) Agents(ctx context.Context) ([]swf.Agent, error) {
 	return m.agents, nil
 }
 
+func (m *records) AgentsIn(ctx context.Context, namespace string) ([]swf.Agent, error) {
+	agents, err := m.Agents(ctx)
+	return slices.DeleteFunc(slices.Clone(agents), func(a swf.Agent) bool { return deref(a.Namespace) != namespace }), err
+}
+
 func (m *records) Agent(ctx context.Context, instance string) (*swf.Agent, error) {
 	if err := m.wait(ctx); err != nil {
 		return nil, err

@@ -86,7 +86,7 @@ func (s *Set) infer(ctx context.Context, p swf.Principal, g *guess) *CommandView
 	var seen bool
 	switch g.cmd.Verb {
 	case control.StartTestbed, control.StopTestbed:
-		l := s.look(ctx, p, g.cmd.Username)
+		l := s.lookAround(ctx, p, g.cmd.Username)
 		seen = l.programs() != nil || l.agentErr == nil
 		v.Programs = l.programs()
 		if g.cmd.Verb == control.StartTestbed {

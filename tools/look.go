@@ -15,7 +15,7 @@ type look struct {
 	reach
 	python     bool           // the manager is a Python one
 	status     *control.Reply // nil: the manager did not say
-	agents     []swf.Agent    // nil with agentErr: the monitor did not say
+	agents     []swf.Agent    // of lookAround; nil with agentErr: the monitor did not say
 	running    []swf.Execution
 	runningErr error
 	at         time.Time
@@ -25,8 +25,31 @@ type look struct {
 // of life beside it: a pong needs no supervisord.
 const pingAfter = 100 * time.Millisecond
 
+// lookAround is look, and then asks for the agents among which the testbed's
+// are: those of its namespace. A Python manager need not say which that is, so
+// there it is all that the monitor lists.
+func (s *Set) lookAround(ctx context.Context, p swf.Principal, user string) look {
+	l := s.look(ctx, p, user)
+	ctx, cancel := context.WithTimeout(ctx, s.o.PingWait)
+	defer cancel()
+	switch namespace := l.namespace(); {
+	case l.agentErr != nil:
+		return l
+	case l.python:
+		l.agents, l.agentErr = s.o.Monitor.Agents(ctx)
+	case namespace != "":
+		l.agents, l.agentErr = s.o.Monitor.AgentsIn(ctx, namespace)
+	}
+	if l.agentErr == nil && l.agents == nil {
+		l.agents = []swf.Agent{}
+	}
+	return l
+}
+
 // look asks manager and monitor at the same time and takes as long as the
-// slowest of them, PingWait at most. A status brings the pong with it, so most
+// slowest of them, PingWait at most. The monitor is asked for the one manager:
+// it lists no more than those that beat last, which among thousands need not
+// be this one. A status brings the pong with it, so most
 // looks are one command, not two.
 func (s *Set) look(ctx context.Context, p swf.Principal, user string) look {
 	ctx, cancel := context.WithTimeout(ctx, s.o.PingWait)
@@ -57,7 +80,7 @@ func (s *Set) look(ctx context.Context, p swf.Principal, user string) look {
 			l.status = &r
 		}
 	})
-	wg.Go(func() { l.agents, l.agentErr = s.o.Monitor.Agents(ctx) })
+	wg.Go(func() { l.agent, l.agentErr = s.o.Monitor.Agent(ctx, swf.ManagerInstance(user)) })
 	wg.Go(func() {
 		l.running, l.runningErr = s.o.Monitor.Executions(ctx, monitor.Filter{Status: swf.ExecutionRunning, ExecutedBy: user})
 	})
@@ -66,14 +89,6 @@ func (s *Set) look(ctx context.Context, p swf.Principal, user string) look {
 	if l.status != nil && l.status.Pong != nil {
 		pong := cleanPong(*l.status.Pong) // it tells more than a ping's
 		l.pong, l.brokerErr = &pong, nil
-	}
-	if l.agentErr == nil && l.agents == nil {
-		l.agents = []swf.Agent{}
-	}
-	for i := range l.agents {
-		if l.agents[i].InstanceName == swf.ManagerInstance(user) {
-			l.agent = &l.agents[i]
-		}
 	}
 	l.fresh, l.age = s.fresh(l.agent)
 	return l

@@ -67,7 +67,7 @@ func (s *Set) sendPython(ctx context.Context, o order, cmd control.Command, a An
 // publishOnce looks, decides whether the command may go out, and publishes it.
 // The Reply tells more about a refusal.
 func (s *Set) publishOnce(ctx context.Context, o order, g *guess) (control.Reply, error) {
-	l := s.look(ctx, o.principal, o.target)
+	l := s.lookAround(ctx, o.principal, o.target)
 	if err := ctx.Err(); err != nil {
 		return control.Reply{}, swf.E(swf.CodeCancelled, "the call was cancelled before anything was sent", "call again if it is still wanted").Because(err)
 	}

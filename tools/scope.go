@@ -29,12 +29,7 @@ func (s *Set) scope(ctx context.Context, p swf.Principal) (*scope, *swf.Error) {
 		return c, nil
 	}
 	c.namespace = make(map[string]string, len(c.agents))
-	for i := range c.agents {
-		c.namespace[c.agents[i].InstanceName] = deref(c.agents[i].Namespace)
-		if swf.AgentOwner(c.agents[i].InstanceName) == p.Name {
-			c.enter(c.agents[i].Namespace)
-		}
-	}
+	c.learn(c.agents)
 	mine, err := s.o.Monitor.ExecutionPage(ctx, monitor.Filter{ExecutedBy: p.Name}, maxExecutions, 0)
 	if err != nil {
 		return nil, monitorError(err)
@@ -44,7 +39,49 @@ func (s *Set) scope(ctx context.Context, p swf.Principal) (*scope, *swf.Error) {
 			c.enter(mine.Items[i].Namespace)
 		}
 	}
+	if len(c.agents) >= maxKnownAgents {
+		err = s.lookCloser(ctx, c)
+	}
+	if err != nil {
+		return nil, monitorError(err)
+	}
 	return c, nil
+}
+
+// lookCloser asks for what the principal may see where the monitor knows more
+// agents than it lists: those that beat last need not be the principal's.
+func (s *Set) lookCloser(ctx context.Context, c *scope) error {
+	manager, err := s.o.Monitor.Agent(ctx, swf.ManagerInstance(c.principal.Name))
+	if err != nil {
+		return err
+	}
+	if manager != nil {
+		c.enter(manager.Namespace)
+		if _, listed := c.namespace[manager.InstanceName]; !listed {
+			c.agents = append(c.agents, *manager)
+			c.learn(c.agents[len(c.agents)-1:])
+		}
+	}
+	for _, namespace := range slices.Clone(c.namespaces) {
+		near, err := s.o.Monitor.AgentsIn(ctx, namespace)
+		if err != nil {
+			return err
+		}
+		near = slices.DeleteFunc(near, func(a swf.Agent) bool { _, listed := c.namespace[a.InstanceName]; return listed })
+		c.agents = append(c.agents, near...)
+		c.learn(near)
+	}
+	return nil
+}
+
+// learn notes where agents are, and which namespaces are the principal's.
+func (c *scope) learn(agents []swf.Agent) {
+	for i := range agents {
+		c.namespace[agents[i].InstanceName] = deref(agents[i].Namespace)
+		if swf.AgentOwner(agents[i].InstanceName) == c.principal.Name {
+			c.enter(agents[i].Namespace)
+		}
+	}
 }
 
 // enter adds a namespace. Their number is bounded like every list.

@@ -28,6 +28,7 @@ type Commander interface {
 type Monitor interface {
 	Agent(ctx context.Context, instance string) (*swf.Agent, error)
 	Agents(ctx context.Context) ([]swf.Agent, error)
+	AgentsIn(ctx context.Context, namespace string) ([]swf.Agent, error)
 	Execution(ctx context.Context, id string) (*swf.Execution, error)
 	Executions(ctx context.Context, f monitor.Filter) ([]swf.Execution, error)
 	Archive
@@ -237,6 +238,9 @@ func (noMonitor) unavailable() error {
 }
 func (m noMonitor) Agent(context.Context, string) (*swf.Agent, error) { return nil, m.unavailable() }
 func (m noMonitor) Agents(context.Context) ([]swf.Agent, error)       { return nil, m.unavailable() }
+func (m noMonitor) AgentsIn(context.Context, string) ([]swf.Agent, error) {
+	return nil, m.unavailable()
+}
 func (m noMonitor) Execution(context.Context, string) (*swf.Execution, error) {
 	return nil, m.unavailable()
 }

@@ -107,7 +107,7 @@ func (s *Set) TestbedStatus(ctx context.Context, p swf.Principal, in StatusIn, _
 	}
 	asked := make(chan *CommandView, 1)
 	go func() { asked <- s.withExecution(ctx, s.lookup(ctx, p, user, in.CommandID)) }()
-	l := s.look(ctx, p, user)
+	l := s.lookAround(ctx, p, user)
 	out.Command = <-asked
 	out.State, out.Programs = l.state(), l.programs()
 	out.Namespace, out.Config = text(l.namespace(), 128), text(l.config(), 256)

@@ -1,7 +1,9 @@
 package tools
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -114,6 +116,38 @@ func TestStatusTellsMineFromOthers(t *testing.T) {
 	}
 	if *out.Summary != (Summary{2, 1}) || strings.Join(out.SharedWith, " ") != "bob" || *out.RunningWorkflows != 0 {
 		t.Errorf("summary %+v, shared with %v", out.Summary, out.SharedWith)
+	}
+}
+
+// crowded is a monitor that knows more agents than it lists: strangers have
+// beaten since.
+type crowded struct{ *records }
+
+func (m crowded) Agents(context.Context) ([]swf.Agent, error) {
+	all := make([]swf.Agent, maxKnownAgents)
+	for i := range all {
+		all[i] = swf.Agent{InstanceName: fmt.Sprintf("agent-manager-other%d", i), AgentType: swf.AgentTypeManager, Namespace: ptr("elsewhere")}
+	}
+	return all, nil
+}
+
+func TestOneAmongThousands(t *testing.T) {
+	c := situations()[0]
+	s := New(Options{Commander: c.m, Monitor: crowded{c.r}})
+	if out := s.TestbedStatus(t.Context(), ann, StatusIn{}, nil); len(out.Agents) != 4 || out.AgentManager.LastHeartbeat == nil {
+		t.Errorf("status: agents %v, manager %+v", out.Agents, out.AgentManager)
+	}
+	if out := s.CheckAgentManager(t.Context(), ann, CheckIn{}, nil); out.LastHeartbeat == nil || *out.OperationalState != swf.OpReady {
+		t.Errorf("check: %+v", out)
+	}
+	var names []string
+	for _, a := range s.ListAgents(t.Context(), ann, AgentsIn{}, nil).Items {
+		names = append(names, a.Name)
+	}
+	slices.Sort(names)
+	want := "agent-manager-ann agent-manager-bob daq_simulator-agent-ann-3 data-agent-ann-1 data-agent-ann-4 data-agent-bob-9"
+	if got := strings.Join(names, " "); got != want {
+		t.Errorf("listed %s, want %s", got, want)
 	}
 }
 
