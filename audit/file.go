@@ -30,6 +30,7 @@ type File struct {
 
 	mu sync.Mutex
 	f  *os.File
+	is fs.FileInfo // of f when it was opened: which file it is
 }
 
 // OpenFile returns a File. Nothing is touched before the first Write.
@@ -86,19 +87,15 @@ func (f *File) close() error {
 
 // ready makes f.f the file of that name with room for n more bytes.
 func (f *File) ready(n int64) error {
-	if f.f != nil && !f.named() {
-		f.close() // another process has rotated it
-	}
-	if f.f == nil {
+	size, named := f.named()
+	if !named { // there is none yet, or another process has rotated it
+		f.close()
 		if err := f.open(); err != nil {
 			return err
 		}
+		size = f.is.Size()
 	}
-	info, err := f.f.Stat()
-	if err != nil {
-		return err
-	}
-	if info.Size() == 0 || info.Size()+n <= f.o.MaxBytes {
+	if size == 0 || size+n <= f.o.MaxBytes {
 		return nil
 	}
 	if err := f.rotate(); err != nil {
@@ -132,18 +129,21 @@ func (f *File) open() error {
 		file.Close()
 		return err
 	}
-	f.f = file
+	f.f, f.is = file, info
 	return nil
 }
 
-// named reports whether the name still means the open file.
-func (f *File) named() bool {
-	open, err := f.f.Stat()
-	if err != nil {
-		return false
+// named reports whether the name means the open file, and how long that is by
+// now.
+func (f *File) named() (size int64, ok bool) {
+	if f.f == nil {
+		return 0, false
 	}
 	now, err := os.Lstat(f.path)
-	return err == nil && os.SameFile(open, now)
+	if err != nil || !os.SameFile(f.is, now) {
+		return 0, false
+	}
+	return now.Size(), true
 }
 
 // rotate renames the file, unless another process did so while this one waited
@@ -152,7 +152,7 @@ func (f *File) rotate() error {
 	if err := syscall.Flock(int(f.f.Fd()), syscall.LOCK_EX); err != nil { // ends with the descriptor
 		return err
 	}
-	if !f.named() {
+	if _, ok := f.named(); !ok {
 		return nil
 	}
 	now := f.o.Now().UTC()
