@@ -64,6 +64,7 @@ type HTTP struct {
 	active  *web.Quota       // calls
 	calls   *web.RateLimiter // nil: no limit
 	meters  sync.Map         // *meter of each SSE session
+	calling calling          // calls that pass the library by
 
 	streamable *server.StreamableHTTPServer
 	sse        *server.SSEServer
@@ -195,7 +196,7 @@ func (h *HTTP) only(next http.Handler, methods ...string) http.Handler {
 			if r.Method != m {
 				continue
 			}
-			if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); m == http.MethodPost && (err != nil || media != "application/json") {
+			if m == http.MethodPost && !isJSON(r.Header.Get("Content-Type")) {
 				web.WriteError(w, http.StatusUnsupportedMediaType, swf.E(swf.CodeInvalidArgument, "the content is not declared as JSON", "send Content-Type: application/json"))
 				return
 			}
@@ -215,6 +216,15 @@ func (h *HTTP) only(next http.Handler, methods ...string) http.Handler {
 	})
 }
 
+// isJSON reports whether a Content-Type is that of JSON, whatever its parameters.
+func isJSON(contentType string) bool {
+	if contentType == jsonType {
+		return true
+	}
+	media, _, err := mime.ParseMediaType(contentType)
+	return err == nil && media == jsonType
+}
+
 // principal is the name of who asks.
 func principal(r *http.Request) string {
 	p, _ := web.PrincipalFrom(r.Context())
@@ -223,7 +233,7 @@ func principal(r *http.Request) string {
 
 // writeProblem answers a message that is not passed on.
 func writeProblem(w http.ResponseWriter, status int, p *problem, id []byte) {
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", jsonType)
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_, _ = w.Write(p.reply(id)) // the client may be gone

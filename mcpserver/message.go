@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/mark3labs/mcp-go/mcp"
 )
@@ -26,6 +24,11 @@ type message struct {
 	Method string
 	Tool   string // that a tools/call calls
 	Modern bool   // its _meta names protocol version 2026-07-28 or later
+
+	params json.RawMessage
+	// plain is a tools/call of the usual form, without a wish for progress:
+	// its answer is all there is to say.
+	plain bool
 }
 
 // isCall reports whether an answer is due.
@@ -63,14 +66,17 @@ func readMessage(raw []byte) (message, *problem) {
 	if err != nil {
 		return message{}, &problem{mcp.INVALID_REQUEST, err.Error()}
 	}
-	m := message{ID: top["id"]}
-	if v := top["method"]; len(v) > 0 && json.Unmarshal(v, &m.Method) != nil {
-		return message{}, &problem{mcp.INVALID_REQUEST, "method must be a string"}
+	m := message{ID: top.id, params: top.params}
+	if len(top.method) > 0 {
+		if top.method[0] != '"' {
+			return message{}, &problem{mcp.INVALID_REQUEST, "method must be a string"}
+		}
+		m.Method = unquote(top.method)
 	}
 	if !validID(m.ID) {
 		return message{}, &problem{mcp.INVALID_REQUEST, "id must be a string of at most 256 bytes or an integer up to 2^53"}
 	}
-	if v := top["params"]; bytes.Contains(v, []byte("modelcontextprotocol")) || bytes.ContainsRune(v, '\\') {
+	if v := top.params; bytes.Contains(v, []byte("modelcontextprotocol")) || bytes.ContainsRune(v, '\\') {
 		var params struct {
 			Meta *mcp.Meta `json:"_meta"`
 		}
@@ -80,9 +86,13 @@ func readMessage(raw []byte) (message, *problem) {
 	if m.Method == string(mcp.MethodToolsCall) {
 		var params struct {
 			Name string `json:"name"`
+			Meta struct {
+				Progress json.RawMessage `json:"progressToken"`
+			} `json:"_meta"`
 		}
-		_ = json.Unmarshal(top["params"], &params) // of another shape: the library says so
+		err := json.Unmarshal(top.params, &params) // of another shape: the library says so
 		m.Tool = params.Name
+		m.plain = err == nil && params.Meta.Progress == nil && len(m.ID) > 0 && string(top.version) == `"2.0"` && !top.answer
 	}
 	return m, nil
 }
@@ -98,55 +108,64 @@ func validID(id json.RawMessage) bool {
 	return err == nil && n >= -1<<53 && n <= 1<<53
 }
 
-var envelopeKeys = map[string]bool{"jsonrpc": true, "id": true, "method": true, "params": true, "result": true, "error": true}
+// envelope is the top of a message: the values that matter here, as they stand.
+type envelope struct {
+	version, id, method, params json.RawMessage
+	answer                      bool // it has a result or an error
+}
 
-// level is one open object or array.
-type level struct {
-	object bool
-	keys   []string // folded; few, so they are compared one by one
-	many   map[string]bool
+func (e *envelope) set(name, value []byte) {
+	switch string(name) {
+	case "id":
+		e.id = value
+	case "method":
+		e.method = value
+	case "params":
+		e.params = value
+	case "jsonrpc":
+		e.version = value
+	case "result", "error":
+		e.answer = true
+	}
 }
 
 // checkKeys walks over valid JSON and refuses what is no object, too deep or
 // has too many keys, and keys that repeat in whatever case, hold a NUL, or are
-// not those of JSON-RPC at the top. It returns the values at the top.
-func checkKeys(raw []byte) (map[string]json.RawMessage, error) {
-	var stack [maxDepth]level
-	top := make(map[string]json.RawMessage, 4)
-	depth, total, value := 0, 0, 0 // value is where the one under way at the top begins
-	name := ""
+// not those of JSON-RPC at the top, whose values it returns.
+func checkKeys(raw []byte) (top envelope, _ error) {
+	open := levels{keys: make([][]byte, 0, 12)}
+	total, value := 0, 0 // value is where the one under way at the top begins
+	var name []byte      // its key
 	wantKey := false
 	for i := 0; i < len(raw); i++ {
 		switch c := raw[i]; c {
 		case '{', '[':
-			if depth == maxDepth {
-				return nil, fmt.Errorf("the message is nested deeper than %d levels", maxDepth)
-			}
-			if depth == 0 && c == '[' {
-				return nil, errNoObject
+			if open.depth == 0 && c == '[' {
+				return top, errNoObject
 			}
 			wantKey = c == '{'
-			stack[depth] = level{object: wantKey, keys: stack[depth].keys[:0]}
-			depth++
+			if !open.push(wantKey) {
+				return top, fmt.Errorf("the message is nested deeper than %d levels", maxDepth)
+			}
 		case '}', ']', ',':
-			if depth == 1 && name != "" {
-				top[name] = bytes.TrimSpace(raw[value:i])
+			if open.depth == 1 && name != nil {
+				top.set(name, bytes.TrimSpace(raw[value:i]))
 			}
 			if c != ',' {
-				depth--
+				open.pop()
 			}
-			wantKey = c == ',' && stack[depth-1].object
+			wantKey = c == ',' && open.inObject()
 		case '"':
 			end := stringEnd(raw, i)
 			if wantKey {
 				if total++; total > maxKeys {
-					return nil, fmt.Errorf("the message has more than %d keys", maxKeys)
+					return top, fmt.Errorf("the message has more than %d keys", maxKeys)
 				}
-				key := unquote(raw[i:end])
-				if err := stack[depth-1].add(key, depth == 1); err != nil {
-					return nil, err
+				key, err := open.add(raw[i:end])
+				if err != nil {
+					return top, err
 				}
-				if depth == 1 {
+				if open.depth == 1 {
 					name, value = key, end+bytes.IndexByte(raw[end:], ':')+1
 				}
 				wantKey = false
@@ -154,40 +173,13 @@ func checkKeys(raw []byte) (map[string]json.RawMessage, error) {
 			i = end - 1
 		}
 	}
-	if depth == 0 && len(top) == 0 {
-		return nil, errNoObject
+	if name == nil {
+		return top, errNoObject
 	}
 	return top, nil
 }
 
 var errNoObject = errors.New("the message is not a JSON-RPC 2.0 object; batches are not supported")
-
-// add takes a key of the object.
-func (l *level) add(key string, top bool) error {
-	folded := fold(key)
-	if top && !envelopeKeys[key] {
-		return fmt.Errorf("%q is not a key of a JSON-RPC message", short(key))
-	}
-	if strings.IndexByte(key, 0) >= 0 {
-		return errors.New("a key holds a NUL")
-	}
-	if l.many[folded] || (l.many == nil && slices.Contains(l.keys, folded)) {
-		return fmt.Errorf("the key %q is there twice", short(key))
-	}
-	if l.keys = append(l.keys, folded); len(l.keys) == 16 {
-		l.many = make(map[string]bool, 64)
-		for _, k := range l.keys {
-			l.many[k] = true
-		}
-	}
-	if l.many != nil {
-		l.many[folded] = true
-	}
-	return nil
-}
-
-// fold makes equal what encoding/json takes for equal.
-func fold(key string) string { return strings.ToLower(strings.ToUpper(key)) }
 
 func unquote(quoted []byte) string {
 	for _, c := range quoted {

@@ -56,10 +56,19 @@ func (f *offer) hasTool(name string) bool {
 	return slices.ContainsFunc(f.tools, func(t tools.Tool) bool { return t.Name == name })
 }
 
+// tool is the tool that clients call so, nil where there is none.
+func (f *offer) tool(name string) *tools.Tool {
+	name, ok := strings.CutPrefix(name, f.o.ToolPrefix)
+	if i := slices.IndexFunc(f.tools, func(t tools.Tool) bool { return t.Name == name }); ok && i >= 0 {
+		return &f.tools[i]
+	}
+	return nil
+}
+
 // changes reports whether the tool that clients call so changes anything.
 func (f *offer) changes(name string) bool {
-	name, ok := strings.CutPrefix(name, f.o.ToolPrefix)
-	return ok && slices.ContainsFunc(f.tools, func(t tools.Tool) bool { return t.Name == name && t.Effect != tools.Looks })
+	t := f.tool(name)
+	return t != nil && t.Effect != tools.Looks
 }
 
 // words makes a text fit the offer: pieces (lines or sentences, by their

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"regexp"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -68,6 +69,8 @@ type Server struct {
 	log   *slog.Logger
 	trace trace.Tracer
 	mcp   *server.MCPServer
+
+	sessions sync.Map // *known, by the session's id
 }
 
 var prefixRE = regexp.MustCompile(`^[a-z_]{0,32}$`)
@@ -95,7 +98,10 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{o: o, offer: f, log: o.Log, trace: tracer(o.Tracer)}
+	hooks := &server.Hooks{}
+	s.watch(hooks)
 	s.mcp = server.NewMCPServer(Name, o.Version,
+		server.WithHooks(hooks),
 		server.WithTitle("ePIC streaming workflow testbed"),
 		server.WithInstructions(f.instructions()),
 		server.WithToolCapabilities(false),

@@ -1,9 +1,7 @@
 package mcpserver
 
 import (
-	"bytes"
 	"context"
-	"io"
 	"net/http"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -46,9 +44,7 @@ func (h *HTTP) serveSSE(w http.ResponseWriter, r *http.Request) {
 // serveMessage is /message: what a client of /sse sends. The transport knows
 // no version after 2025-11-25, and says so.
 func (h *HTTP) serveMessage(w http.ResponseWriter, r *http.Request) {
-	raw, _ := io.ReadAll(r.Body) // in memory already
-	r.Body = io.NopCloser(bytes.NewReader(raw))
-	m, bad := readMessage(raw)
+	m, bad := readMessage(web.Body(r))
 	if bad != nil {
 		writeProblem(w, http.StatusBadRequest, bad, nil)
 		return

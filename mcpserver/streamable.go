@@ -1,7 +1,6 @@
 package mcpserver
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -20,10 +19,8 @@ import (
 func (h *HTTP) serveMCP(w http.ResponseWriter, r *http.Request) {
 	var m message
 	if r.Method == http.MethodPost {
-		raw, _ := io.ReadAll(r.Body) // in memory already
-		r.Body = io.NopCloser(bytes.NewReader(raw))
 		var bad *problem
-		if m, bad = readMessage(raw); bad != nil {
+		if m, bad = readMessage(web.Body(r)); bad != nil {
 			writeProblem(w, http.StatusBadRequest, bad, nil)
 			return
 		}
@@ -32,6 +29,9 @@ func (h *HTTP) serveMCP(w http.ResponseWriter, r *http.Request) {
 	modern := m.Modern || mcp.IsModernProtocol(r.Header.Get(mcp.HeaderProtocolVersion))
 	if !h.admit(w, r, &m, modern) {
 		return
+	}
+	if m.Method == string(mcp.MethodNotificationCancelled) {
+		h.calling.cancel(r.Header.Get(server.HeaderKeySessionID), &m)
 	}
 	done, ok := h.call(w, r, &m)
 	if !ok {
@@ -49,6 +49,9 @@ func (h *HTTP) serveMCP(w http.ResponseWriter, r *http.Request) {
 		}
 		defer leave()
 		defer context.AfterFunc(h.stopping, pw.cancel)()
+	}
+	if session := h.direct(r, &m, modern); session != nil && h.serveDirect(pw, r, &m, session) {
+		return
 	}
 	if r.Method == http.MethodGet && !modern && h.server.o.Extend == nil {
 		idle(pw, r)

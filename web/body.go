@@ -36,7 +36,7 @@ func LimitBody(next http.Handler, limit int64) http.Handler {
 		}
 		rc := http.NewResponseController(w)
 		_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout)) // unsupported only by test recorders
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+		body, err := readAll(http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
 		if err == nil { // else the rest is not to be waited for either
 			_ = rc.SetReadDeadline(time.Time{})
 		}
@@ -51,11 +51,50 @@ func LimitBody(next http.Handler, limit int64) http.Handler {
 				"the request body did not arrive whole", "send it again"))
 			return
 		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
+		r.Body = newReadBody(body)
 		r.ContentLength = int64(len(body))
 		r.TransferEncoding = nil
 		next.ServeHTTP(w, r)
 	})
+}
+
+// trusted is how much room is made for a body because it says that it is that
+// long. Longer ones get theirs as they come.
+const trusted = 16 << 10
+
+// readAll is io.ReadAll for a body that says how long it is (-1: it does not).
+func readAll(body io.Reader, length int64) ([]byte, error) {
+	if length < 0 || length > trusted {
+		return io.ReadAll(body)
+	}
+	b := make([]byte, length)
+	n, err := io.ReadFull(body, b)
+	return b[:n], err
+}
+
+// readBody is a body in memory.
+type readBody struct {
+	bytes.Reader
+	all []byte
+}
+
+func newReadBody(all []byte) *readBody {
+	b := &readBody{all: all}
+	b.Reset(all)
+	return b
+}
+
+// Close implements io.Closer.
+func (*readBody) Close() error { return nil }
+
+// Body is the whole body of a request that LimitBody has let through, for the
+// handler behind it; not to be changed, and nil for any other request. Who
+// reads from r.Body gets it as well.
+func Body(r *http.Request) []byte {
+	if b, ok := r.Body.(*readBody); ok {
+		return b.all
+	}
+	return nil
 }
 
 func refuseBody(w http.ResponseWriter, limit int64) {
