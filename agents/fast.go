@@ -73,24 +73,20 @@ func (f *Fast) hearWorkers(ctx context.Context, m swf.Message) {
 	}
 }
 
-// catchUp puts the samples of runs under way onto the desk: those of them that
+// catchUp puts the samples of unfinished runs onto the desk: those of them that
 // were announced while nobody listened are cut now. A run that ended meanwhile
-// ends for this agent too.
+// then ends for this agent too.
 func (f *Fast) catchUp() {
 	f.base.Outbox().Do("find what was missed", func(ctx context.Context) error {
-		runs, err := f.base.openRuns(ctx)
-		if err != nil {
-			return err
-		}
+		runs, err := f.base.unfinishedRuns(ctx, &f.told)
 		for _, run := range runs {
 			for _, file := range run.files {
 				f.desk.offer(run.message(swf.MsgTFFileRegistered).With(swf.Message{"stf_filename": file.STFFilename, "tf_in_stf": file.TFCount, missed: true}))
 			}
 			f.desk.offer(run.message(swf.MsgWorkerReady).With(swf.Message{missed: true}))
-		}
-		over, err := f.base.halfEnded(ctx)
-		for _, run := range over { // after their samples
-			f.desk.offer(run.message(swf.MsgEndRun).With(swf.Message{missed: true}))
+			if run.untold {
+				f.desk.offer(run.message(swf.MsgEndRun).With(swf.Message{missed: true}))
+			}
 		}
 		return err
 	})
@@ -116,7 +112,7 @@ func (f *Fast) handle(ctx context.Context, m swf.Message) {
 	f.base.SetContext(m.ExecutionID(), run)
 	p := f.base.parameters(ctx, &f.lookups, m.ExecutionID())
 	r := runAt{run: run, number: number, execution: m.ExecutionID()}
-	if _, known := f.runs[run]; !known && m.Type() != swf.MsgEndRun {
+	if _, known := f.runs[run]; !known && m.Type() != swf.MsgEndRun && m[over] == nil {
 		f.remember(run, m)
 	}
 	switch m.Type() {

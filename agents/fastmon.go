@@ -54,11 +54,11 @@ func (f *FastMon) serve(ctx context.Context) error {
 	return f.desk.serve(ctx, f.catchUp, f.base.Listen(swf.TopicWorkflow, f.desk.put))
 }
 
-// catchUp puts the STF files of runs under way onto the desk: those of them
+// catchUp puts the STF files of unfinished runs onto the desk: those of them
 // that were announced while nobody listened are sampled now.
 func (f *FastMon) catchUp() {
 	f.base.Outbox().Do("find what was missed", func(ctx context.Context) error {
-		runs, err := f.base.openRuns(ctx)
+		runs, err := f.base.unfinishedRuns(ctx, &f.lookups)
 		if err != nil {
 			return err
 		}

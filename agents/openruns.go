@@ -12,7 +12,7 @@ import (
 )
 
 // filePage is how many STF files are asked for at once; latestRuns is how many
-// runs are looked at for an end that was missed.
+// runs are looked at for what was missed of them.
 const (
 	filePage   = 500
 	latestRuns = 20
@@ -24,11 +24,38 @@ type openRun struct {
 	number    int64
 	execution string
 	files     []swf.STFFile // oldest first
+	over      bool          // its data taking has ended
+	untold    bool          // the state that is kept of it does not say so yet
 }
 
 // message makes the beginning of a message of that run.
 func (r openRun) message(kind string) swf.Message {
-	return swf.Message{"msg_type": kind, "run_id": strconv.FormatInt(r.number, 10), "execution_id": r.execution}
+	m := swf.Message{"msg_type": kind, "run_id": strconv.FormatInt(r.number, 10), "execution_id": r.execution}
+	if r.over {
+		m[over] = true
+	}
+	return m
+}
+
+// over marks messages about a run that has ended: nobody is to be summoned for it.
+const over = "over"
+
+// unfinishedRuns finds the runs of the namespace that an agent which has just
+// begun to listen may have work in: those under way and those that ended while
+// it was away. l remembers the parameters of executions.
+func (b *Base) unfinishedRuns(ctx context.Context, l *lookups) ([]openRun, error) {
+	open, err := b.openRuns(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ended, err := b.halfEnded(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	open = slices.DeleteFunc(open, func(r openRun) bool { // its workflow is a moment behind
+		return slices.ContainsFunc(ended, func(e openRun) bool { return e.number == r.number })
+	})
+	return append(open, ended...), nil
 }
 
 // openRuns finds the runs of the namespace whose execution has not ended. A
@@ -67,9 +94,9 @@ func imminentOf(run swf.Run) swf.Message {
 }
 
 // halfEnded finds, among the latest runs of the namespace, those that have
-// ended while the state that is kept of them goes on: whoever keeps it was not
-// there when end_run was sent.
-func (b *Base) halfEnded(ctx context.Context) ([]openRun, error) {
+// ended while the state that is kept of them goes on, or has not seen each
+// sample of their files: whoever keeps it, or takes the samples, was not there.
+func (b *Base) halfEnded(ctx context.Context, l *lookups) ([]openRun, error) {
 	runs, err := b.o.Monitor.Runs(ctx)
 	if err != nil {
 		return nil, err
@@ -85,8 +112,19 @@ func (b *Base) halfEnded(ctx context.Context) ([]openRun, error) {
 		if err != nil {
 			return nil, err
 		}
-		if state != nil && state.State != stateEnded {
-			found = append(found, openRun{number: run.RunNumber, execution: imminent.ExecutionID()})
+		if state == nil {
+			continue
+		}
+		r := openRun{number: run.RunNumber, execution: imminent.ExecutionID(), over: true, untold: state.State != stateEnded}
+		if r.files, err = b.filesOf(ctx, run); err != nil {
+			return nil, err
+		}
+		p, err := b.parametersTold(ctx, l, r.execution)
+		if err != nil {
+			return nil, err
+		}
+		if r.untold || state.STFSamplesReceived < planOf(p).samplesOf(r.files) {
+			found = append(found, r)
 		}
 	}
 	return found, nil
@@ -107,4 +145,12 @@ func (b *Base) filesOf(ctx context.Context, run swf.Run) ([]swf.STFFile, error) 
 	all = slices.DeleteFunc(all, func(f swf.STFFile) bool { return f.Run != run.RunID })
 	slices.Reverse(all) // the monitor gives the newest first
 	return all, nil
+}
+
+// samplesOf is how many samples must be made of files.
+func (p plan) samplesOf(files []swf.STFFile) (n int) {
+	for _, f := range files {
+		n += len(p.sample(f.STFFilename, heldBy(f.TFCount)))
+	}
+	return n
 }

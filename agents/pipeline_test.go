@@ -230,28 +230,39 @@ func TestAgentsThatComeLate(t *testing.T) {
 	}
 }
 
-// An agent that was not there when a run ended ends it when it comes back.
-func TestEndThatFastProcessingMissed(t *testing.T) {
-	s := newStage(t)
-	s.newRun(fastParameters)
-	s.with("data")
-	s.with("fastmon")
-	s.with("worker")
-	stop := s.with("fast")
-	s.begin()
-	s.play(1, 1)
-	s.counted(samplesOfOne, slicesOfOne, slicesOfOne)
-	stop()
-	s.publish(daq(swf.MsgEndRun, swf.Message{"total_stf_files": 1}))
-	s.eventually("the run has an end", func() bool {
-		run, err := s.monitor.RunByNumber(s.t.Context(), 100010)
-		return err == nil && run != nil && run.EndTime != nil
-	})
-	s.with("fast")
-	s.eventually("its state has, too", func() bool {
-		r, err := s.monitor.RunState(s.t.Context(), 100010)
-		return err == nil && r != nil && r.State == stateEnded && r.SlicesCompleted == slicesOfOne
-	})
+// An agent that was not there when a run ended does what it missed of it when
+// it comes back: its part of the last file, and the end.
+func TestEndThatAnAgentMissed(t *testing.T) {
+	for _, late := range []string{"fastmon", "fast"} {
+		t.Run(late, func(t *testing.T) {
+			s := newStage(t)
+			s.newRun(fastParameters)
+			leave := map[string]func(){}
+			for _, kind := range []string{"data", "fastmon", "fast", "worker"} {
+				leave[kind] = s.with(kind)
+			}
+			s.begin()
+			s.play(1, 1)
+			s.counted(samplesOfOne, slicesOfOne, slicesOfOne)
+			leave[late]()
+			s.play(2, 2)
+			s.announced(late, 2)
+			s.publish(daq(swf.MsgEndRun, swf.Message{"total_stf_files": 2}))
+			s.eventually("the run has an end", func() bool {
+				run, err := s.monitor.RunByNumber(s.t.Context(), 100010)
+				return err == nil && run != nil && run.EndTime != nil
+			})
+			if err := s.monitor.PatchExecution(s.t.Context(), testExecution, map[string]any{"status": swf.ExecutionCompleted}); err != nil {
+				t.Fatal(err)
+			}
+			s.with(late)
+			s.counted(2*samplesOfOne, 2*slicesOfOne, 2*slicesOfOne)
+			s.eventually("its state says so", func() bool {
+				r, err := s.monitor.RunState(s.t.Context(), 100010)
+				return err == nil && r != nil && r.State == stateEnded && r.SlicesCompleted == 2*slicesOfOne
+			})
+		})
+	}
 }
 
 func TestResultsOfStrangersArePassedOn(t *testing.T) {

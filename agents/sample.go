@@ -11,6 +11,14 @@ import (
 // (contract 7.6).
 const framesPerSTF = 1000
 
+// heldBy is how many time frames an STF holds, as far as the monitor was told.
+func heldBy(told *int) int {
+	if told == nil {
+		return framesPerSTF
+	}
+	return *told
+}
+
 // frames is a piece of an STF: time frames first to last, counted from 0, as a
 // file of that name.
 type frames struct {

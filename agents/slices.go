@@ -50,12 +50,9 @@ func (f *Fast) cutMissed(ctx context.Context, r runAt, m swf.Message) error {
 	if err != nil {
 		return err
 	}
-	held := framesPerSTF
-	if n, ok := m["tf_in_stf"].(*int); ok && n != nil {
-		held = *n
-	}
 	plan := planOf(p)
-	for _, s := range plan.sample(text(m, "stf_filename"), held) {
+	told, _ := m["tf_in_stf"].(*int)
+	for _, s := range plan.sample(text(m, "stf_filename"), heldBy(told)) {
 		if err := f.cut(ctx, cutting{runAt: r, frames: s, message: m, plan: plan}); err != nil {
 			return err
 		}
