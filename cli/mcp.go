@@ -122,8 +122,13 @@ func (a *app) serve(ctx context.Context, f serveFlags) error {
 		ln.Close()
 		return err
 	}
+	key, err := p.sessionKey()
+	if err != nil {
+		ln.Close()
+		return err
+	}
 	fmt.Fprintf(a.out, "MCP over HTTP: %s/mcp (SSE: /sse)\ntoken: %s\n", url, where)
-	h := s.http(lookup, p.username)
+	h := s.http(lookup, p.username, key)
 	return (&web.Server{Listener: ln, Handler: web.Measured(h, "mcp", p.watched.metrics()), Log: log, BeforeShutdown: h.Close}).Run(ctx)
 }
 
@@ -228,10 +233,10 @@ func (s *mcpParts) refused(r web.Refusal) {
 		Decision: audit.Refused, Code: strconv.Itoa(r.Status), Reason: http.StatusText(r.Status), Count: r.More})
 }
 
-func (s *mcpParts) http(lookup func(string) (swf.Principal, bool), username string) *mcpserver.HTTP {
+func (s *mcpParts) http(lookup func(string) (swf.Principal, bool), username string, key swf.Secret) *mcpserver.HTTP {
 	limits := s.settings.Limits
 	o := mcpserver.HTTPOptions{
-		Lookup: lookup, Anonymous: swf.Principal{Name: username},
+		SessionKey: []byte(key.Reveal()), Lookup: lookup, Anonymous: swf.Principal{Name: username},
 		Hosts: s.settings.AllowedHosts, Origins: s.settings.AllowedOrigins,
 		Refused: s.refused,
 		Calls:   mcpserver.CallLimits{PerSecond: limits.CallsPerSecond, Burst: limits.Burst, AtOnce: limits.Concurrent},
@@ -298,19 +303,42 @@ func (p *place) authentication(settings config.ServerSettings, insecure bool, lo
 	return tokens.Lookup(config.ForMCP), where, nil
 }
 
-// secretFile reads a secret of ours, or makes it at its first use.
-func secretFile(path string) (swf.Secret, error) {
-	b, err := os.ReadFile(path)
-	if err == nil {
-		return swf.Secret(strings.TrimSpace(string(b))), nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
+// sessionKey signs session ids. It is in a file of the configuration, which the
+// replicas behind one balancer have in common, so that each knows the sessions
+// that another began (design, 4c.11); and sessions outlive a restart.
+func (p *place) sessionKey() (swf.Secret, error) {
+	if err := p.paths.Make(); err != nil {
 		return "", err
 	}
+	return secretFile(filepath.Join(p.paths.Config, "session.key"))
+}
+
+// secretFile reads a secret of ours, or makes it at its first use. Of several
+// processes that make it at once, all get that of the first.
+func secretFile(path string) (swf.Secret, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = makeSecret(path); err == nil || errors.Is(err, fs.ErrExist) {
+			b, err = os.ReadFile(path)
+		}
+	}
+	return swf.Secret(strings.TrimSpace(string(b))), err
+}
+
+// makeSecret puts a whole file there or none.
+func makeSecret(path string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-") // 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
 	random := make([]byte, 32)
 	_, _ = rand.Read(random)
-	s := hex.EncodeToString(random)
-	return swf.Secret(s), os.WriteFile(path, []byte(s+"\n"), 0o600)
+	_, err = fmt.Fprintln(f, hex.EncodeToString(random))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Link(f.Name(), path)
 }
 
 // lazyBus connects at the first use: clients start servers only to look at

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/epic-swf/testbed/swf"
 )
 
 const listTools = `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}`
@@ -34,6 +36,33 @@ func alone(t *testing.T, in io.Reader, out, err io.Writer) *app {
 		environ = append(environ, k+"="+v)
 	}
 	return &app{in: in, out: out, err: err, getenv: func(k string) string { return env[k] }, environ: func() []string { return environ }}
+}
+
+func TestSecretIsTheFirstOnes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "session.key")
+	got := make(chan swf.Secret, 16)
+	for range cap(got) {
+		go func() {
+			s, err := secretFile(path)
+			if err != nil || len(s) != 64 {
+				t.Error(len(s), err)
+			}
+			got <- s
+		}()
+	}
+	first := <-got
+	for range cap(got) - 1 {
+		if s := <-got; s != first {
+			t.Error("two processes that start at once have two secrets")
+		}
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Error(info, err)
+	}
+	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 1 {
+		t.Error("left behind: ", left)
+	}
 }
 
 func toolNames(t *testing.T, answer []byte) string {

@@ -217,7 +217,12 @@ func (u *up) serveMCP(ln net.Listener, token swf.Secret) error {
 	if token != "" {
 		lookup = u.place.tokens(u.log).Lookup(config.ForMCP)
 	}
-	h := m.http(lookup, u.place.username)
+	key, err := u.place.sessionKey()
+	if err != nil {
+		m.close()
+		return err
+	}
+	h := m.http(lookup, u.place.username, key)
 	u.parts.run("MCP server", func(ctx context.Context) error {
 		defer m.close()
 		return (&web.Server{Listener: ln, Handler: web.Measured(h, "mcp", u.watch.metrics()), Log: u.log, BeforeShutdown: h.Close}).Run(ctx)
