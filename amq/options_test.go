@@ -156,13 +156,13 @@ func TestTLS(t *testing.T) {
 }
 
 func TestChecks(t *testing.T) {
-	for _, good := range []string{"/queue/a", "/topic/epictopic", "/queue/testbed.ann-2.control", "/queue/agent_control.root", "/topic/VirtualTopic.a/b"} {
+	for _, good := range []string{"/queue/a", "/topic/epictopic", "/queue/testbed.ann-2.control", "/queue/agent_control.root", "/topic/VirtualTopic.a/b", "/queue/" + strings.Repeat("a", 200)} {
 		if err := amq.CheckDestination(good); err != nil {
 			t.Error(err)
 		}
 	}
 	for _, bad := range []string{"", "q", "/queue/", "/queue", "queue/a", "/temp-queue/x", "/remote-temp-queue/x", "/queue/a b", "/queue/a\nb", "/queue/a\r", "/queue/a\x00",
-		"/queue/a:b", "/queue/*", "/topic/>", "/queue/a,/queue/b", "/queue/a::b", "/queue/a?consumer.exclusive=true", "/queue/é", "/queue/-a", "/queue/" + strings.Repeat("a", 300)} {
+		"/queue/a:b", "/queue/*", "/topic/>", "/queue/a,/queue/b", "/queue/a::b", "/queue/a?consumer.exclusive=true", "/queue/é", "/queue/-a", "/queue/" + strings.Repeat("a", 201)} {
 		var e *amq.Error
 		if err := amq.CheckDestination(bad); !errors.As(err, &e) || e.Code != amq.CodeInvalidDestination {
 			t.Errorf("%q: %v", bad, err)

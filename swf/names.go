@@ -2,20 +2,7 @@ package swf
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
-)
-
-// The closed patterns of every name that reaches a header, a path or a queue.
-// A name is accepted or refused, never normalised.
-var (
-	usernameRE  = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
-	namespaceRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
-	executionRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
-	configRE    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}(\.toml)?$`)
-	workflowRE  = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
-	commandIDRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
-	programRE   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$`)
 )
 
 // Kind names a kind of name, for CheckName and its error text.
@@ -35,26 +22,8 @@ const (
 // CheckName returns an invalid_argument Error unless value matches the closed
 // pattern of its kind.
 func CheckName(kind Kind, value string) error {
-	var re *regexp.Regexp
-	switch kind {
-	case KindUsername:
-		re = usernameRE
-	case KindNamespace:
-		re = namespaceRE
-	case KindExecution:
-		re = executionRE
-	case KindConfig:
-		re = configRE
-	case KindWorkflow:
-		re = workflowRE
-	case KindCommandID:
-		re = commandIDRE
-	case KindProgram:
-		re = programRE
-	default:
-		panic("swf: unknown kind of name " + kind)
-	}
-	if re.MatchString(value) && !strings.Contains(value, "..") {
+	p := pattern(kind)
+	if p.match(value) && !strings.Contains(value, "..") {
 		return nil
 	}
 	shown := value
@@ -62,7 +31,7 @@ func CheckName(kind Kind, value string) error {
 		shown = shown[:80]
 	}
 	return E(CodeInvalidArgument, fmt.Sprintf("%s %q is not a valid name", kind, shown),
-		fmt.Sprintf("a %s matches %s", kind, re))
+		fmt.Sprintf("a %s matches %s", kind, p))
 }
 
 // Destinations of the bus. See the contract, sections 2.5 and 3.
@@ -74,9 +43,10 @@ const (
 	ReplyPrefix         = "/queue/testbed.replies."
 )
 
+// A login that can be part of a queue's name, and the secret part of one.
 var (
-	loginRE      = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-	replyQueueRE = regexp.MustCompile(`^/queue/testbed\.replies\.([A-Za-z0-9_-]{1,64}\.)?[0-9a-f]{32}$`)
+	logins  = closed{first: "A-Za-z0-9_-", further: "A-Za-z0-9_-", most: 63}
+	secrets = closed{first: "0-9a-f", further: "0-9a-f", most: 31}
 )
 
 // ReplyQueue is the queue on which one process hears replies: secret, 128
@@ -84,7 +54,7 @@ var (
 // by, stands before it. A login that cannot be part of a queue's name, and the
 // empty one, is left out.
 func ReplyQueue(login, secret string) string {
-	if loginRE.MatchString(login) {
+	if logins.match(login) {
 		secret = login + "." + secret
 	}
 	return ReplyPrefix + secret
@@ -92,7 +62,13 @@ func ReplyQueue(login, secret string) string {
 
 // IsReplyQueue reports whether a reply may be sent there: to nothing but one
 // queue of the form that ReplyQueue gives.
-func IsReplyQueue(destination string) bool { return replyQueueRE.MatchString(destination) }
+func IsReplyQueue(destination string) bool {
+	rest, ok := strings.CutPrefix(destination, ReplyPrefix)
+	if login, secret, below := strings.Cut(rest, "."); below {
+		rest, ok = secret, ok && logins.match(login)
+	}
+	return ok && len(rest) == 32 && secrets.match(rest)
+}
 
 // ControlQueue is the queue on which a user's manager takes commands.
 func ControlQueue(username string) string { return "/queue/testbed." + username + ".control" }

@@ -11,12 +11,21 @@ import (
 	"github.com/epic-swf/testbed/swf"
 )
 
+// form is that of a name. Its length is not counted by the expression, which
+// would take 100 kB for that, in every program.
+type form struct {
+	re   *regexp.Regexp
+	most int
+}
+
 var (
-	stateRE     = regexp.MustCompile(`^[a-z][a-z0-9_]{0,19}$`) // the monitor keeps 20 characters
-	msgTypeRE   = regexp.MustCompile(`^[a-z][a-z0-9_]{0,49}$`)
-	parameterRE = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,127}$`)
-	envRE       = regexp.MustCompile(`^[A-Z][A-Z0-9_]{0,127}$`)
+	stateForm     = form{regexp.MustCompile(`^[a-z][a-z0-9_]*$`), 20} // the monitor keeps 20 characters
+	msgTypeForm   = form{regexp.MustCompile(`^[a-z][a-z0-9_]*$`), 50}
+	parameterForm = form{regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`), 128}
+	envForm       = form{regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`), 128}
 )
+
+func (f form) match(s string) bool { return len(s) <= f.most && f.re.MatchString(s) }
 
 // ownFields are the fields of a broadcast that the runner fills in.
 var ownFields = []string{
@@ -34,7 +43,7 @@ func (m *machine) check(file *config.Machine) error {
 		}
 	}
 	for _, name := range m.parameters() {
-		if !parameterRE.MatchString(name) {
+		if !parameterForm.match(name) {
 			return file.Fail(fmt.Sprintf("[machine] %q is no name of a parameter", name), "name a parameter of the workflow")
 		}
 	}
@@ -58,9 +67,9 @@ func (m *machine) check(file *config.Machine) error {
 // checkStep returns what is wrong with a step, and what to do.
 func (m *machine) checkStep(phase string, s step) (what, hint string) {
 	switch {
-	case !stateRE.MatchString(s.State) || !stateRE.MatchString(s.Substate):
+	case !stateForm.match(s.State) || !stateForm.match(s.Substate):
 		return fmt.Sprintf("state %q, substate %q", s.State, s.Substate), "each is a name of at most 20 small letters, digits and _"
-	case s.Send != "" && !msgTypeRE.MatchString(s.Send):
+	case s.Send != "" && !msgTypeForm.match(s.Send):
 		return fmt.Sprintf("send = %q is no type of a message", s.Send), "a type is made of small letters, digits and _"
 	case s.Send == swf.MsgSTFGen && phase != "each":
 		return "stf_gen is sent outside of [[machine.each]]", "an STF is one round of [[machine.each]]"
@@ -68,7 +77,7 @@ func (m *machine) checkStep(phase string, s step) (what, hint string) {
 		return "fields, bare and write are of a broadcast, and there is none", `add send = "…" or take them out`
 	}
 	for _, key := range slices.Sorted(maps.Keys(s.Fields)) {
-		if slices.Contains(ownFields, key) || !msgTypeRE.MatchString(key) {
+		if slices.Contains(ownFields, key) || !msgTypeForm.match(key) {
 			return fmt.Sprintf("fields cannot set %s", key), "the runner fills in " + strings.Join(ownFields, ", ")
 		}
 		if bad := m.unknownNames(s.Fields[key]); bad != "" {
@@ -85,11 +94,11 @@ func (m *machine) checkStep(phase string, s step) (what, hint string) {
 
 func (m *machine) checkText(name string, t text) string {
 	switch {
-	case !stateRE.MatchString(name) || slices.Contains(builtinNames, name):
+	case !stateForm.match(name) || slices.Contains(builtinNames, name):
 		return "is no name that is free"
-	case t.Parameter != "" && !parameterRE.MatchString(t.Parameter):
+	case t.Parameter != "" && !parameterForm.match(t.Parameter):
 		return "names no parameter"
-	case t.Env != "" && !envRE.MatchString(t.Env):
+	case t.Env != "" && !envForm.match(t.Env):
 		return "names no variable of the environment"
 	case t.Parameter == "" && t.Env == "" && t.Default == "":
 		return "is empty"
