@@ -235,7 +235,7 @@ func (m *Manager) reserve(cmd *control.Command) (begin, withdraw func(), err err
 }
 
 // stopTargets are the starts that a stop accepted now is meant for: the one
-// that is at work, and the one before it, of which something may still run. It
+// that is at work, and those before it, of which something may still run. It
 // is read from the disk where it can be: everything that comes in waits here,
 // and a supervisord that hangs would take its time.
 func (m *Manager) stopTargets() []string {
@@ -244,7 +244,7 @@ func (m *Manager) stopTargets() []string {
 		ids = append(ids, j.id)
 	}
 	if s, err := m.o.Testbed.readStarted(); err == nil && s != nil {
-		return append(ids, s.StartID)
+		return append(ids, s.starts()...)
 	}
 	if id := m.o.Testbed.StartID(); id != "" {
 		ids = append(ids, id)

@@ -148,6 +148,16 @@ func TestStopOfAStartKnowsWhatRanBefore(t *testing.T) {
 	if ids, want := m.stopTargets(), []string{"second", first.CommandID}; !slices.Equal(ids, want) {
 		t.Errorf("a stop is meant for %v, want %v", ids, want)
 	}
+	p, err := b.testbed().plan(StartRequest{ID: "second"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.testbed().prepare(p); err != nil { // it has written its note and not cleared anything away yet
+		t.Fatal(err)
+	}
+	if ids, want := m.stopTargets(), []string{"second", "second", first.CommandID}; !slices.Equal(ids, want) {
+		t.Errorf("then a stop is meant for %v, want %v", ids, want)
+	}
 	if !b.testbed().Bears(first.CommandID) {
 		t.Error("nothing bears the first start's id")
 	}

@@ -195,16 +195,18 @@ func (t *Testbed) bringUp(ctx context.Context, p *plan, progress Progress) ([]sw
 		return t.withReasons(ctx, p, programs, err), startFailed(err, programs)
 	}
 	t.at(AtUp)
-	pids := make(map[string]int)
+	note := p.note()
+	note.PIDs = make(map[string]int)
 	for _, q := range programs {
-		pids[q.Name] = q.PID
+		note.PIDs[q.Name] = q.PID
 	}
-	err = t.writeStarted(&started{StartID: p.id, Config: p.testbed.Name, ConfigPath: p.configPath, Namespace: p.testbed.Namespace, StartedAt: time.Now(), PIDs: pids})
+	err = t.writeStarted(note)
 	t.at(AtNoted)
 	return programs, err
 }
 
-// prepare writes what the programs will read.
+// prepare writes what the programs will read. What an earlier start left may
+// run until bringUp has cleared it away, so the note names that start too.
 func (t *Testbed) prepare(p *plan) error {
 	if err := t.o.Paths.Make(); err != nil {
 		return err
@@ -224,7 +226,16 @@ func (t *Testbed) prepare(p *plan) error {
 	if err := control.WriteKey(t.o.Paths.RunnerKey(), control.NewKey()); err != nil {
 		return err
 	}
-	return t.writeStarted(&started{StartID: p.id, Config: p.testbed.Name, ConfigPath: p.configPath, Namespace: p.testbed.Namespace, StartedAt: time.Now()})
+	note := p.note()
+	if old, err := t.readStarted(); err == nil && old != nil {
+		note.Replaces = old.starts()
+	}
+	return t.writeStarted(note)
+}
+
+// note is what is left on disk of this start.
+func (p *plan) note() *started {
+	return &started{StartID: p.id, Config: p.testbed.Name, ConfigPath: p.configPath, Namespace: p.testbed.Namespace, StartedAt: time.Now()}
 }
 
 // sweepConfigs removes the resolved files of earlier starts.

@@ -61,8 +61,12 @@ type started struct {
 	ConfigPath string         `json:"config_path"` // the resolved file that the agents read
 	Namespace  string         `json:"namespace"`
 	StartedAt  time.Time      `json:"started_at"`
-	PIDs       map[string]int `json:"pids,omitempty"` // as all were seen RUNNING
+	PIDs       map[string]int `json:"pids,omitempty"`     // as all were seen RUNNING
+	Replaces   []string       `json:"replaces,omitempty"` // earlier starts of which something may run, until all are
 }
+
+// starts are those of which something may run.
+func (s *started) starts() []string { return append([]string{s.StartID}, s.Replaces...) }
 
 func (t *Testbed) startedPath() string { return filepath.Join(t.o.Paths.State, "started.json") }
 
