@@ -258,6 +258,7 @@ func crashRows() []row {
 		{name: "manager killed at each point of a stop", run: kills(append(append(succeedsAt(manager.AtTargeted), begins...), ends...), always(stop), broughtUp)},
 		{name: "manager killed at each point of a restart", run: kills(append(append(slices.Clone(begins), succeedsAt(manager.AtBegun, manager.AtLeaving)...), ends[:4]...), always(control.Command{Verb: control.Restart}), broughtUp)},
 		{name: "manager killed again while it recovers", run: killedAgain},
+		{name: "manager killed under a stop that overtakes a start over orphans", run: stopOverOrphans},
 	}
 }
 
@@ -279,4 +280,27 @@ func killedAgain(s *site, u *user, c *control.Client) {
 		}
 		s.stands(u, c, op)
 	}
+}
+
+// stopOverOrphans: a start is about to end what an earlier one left when a stop
+// overtakes it and the manager dies. Whoever recovers the stop must know of the
+// orphans.
+func stopOverOrphans(s *site, u *user, c *control.Client) {
+	broughtDown(s, u, c)
+	s.want(c, u, start("deaf"), control.Succeeded) // as an orphan it lives for two seconds more
+	u.signalSupervisord(syscall.SIGKILL)
+	u.strike(manager.AtPrepared, 0, syscall.SIGSTOP)
+	started, stopped := make(chan *operation, 1), make(chan *operation, 1)
+	go func() { started <- s.ask(c, u, start(""), patience) }()
+	u.paused()
+	u.strike(manager.AtAccepted, 0, syscall.SIGKILL)
+	go func() { stopped <- s.ask(c, u, stop, patience) }()
+	u.manager.signal(syscall.SIGCONT)
+	u.fallen(manager.AtAccepted)
+	op := <-stopped
+	if op.heard.Outcome != control.Succeeded {
+		s.t.Errorf("the stop: %s", shown(op.heard))
+	}
+	s.stands(u, c, op)
+	<-started
 }
