@@ -1,7 +1,6 @@
 package tools
 
 import (
-	"bytes"
 	"encoding/json"
 	"reflect"
 	"slices"
@@ -21,28 +20,40 @@ type member struct {
 	value any
 }
 
-// MarshalJSON implements json.Marshaler.
-func (o object) MarshalJSON() ([]byte, error) {
-	var b bytes.Buffer
-	b.WriteByte('{')
+// append writes the object in one pass. As a json.Marshaler it would be checked
+// and copied once for each object that it is in: a third of what a server does
+// before its first answer.
+func (o object) append(b []byte) []byte {
+	b = append(b, '{')
 	for i, m := range o {
 		if i > 0 {
-			b.WriteByte(',')
+			b = append(b, ',')
 		}
-		key, err := json.Marshal(m.key)
-		if err != nil {
-			return nil, err
-		}
-		value, err := json.Marshal(m.value)
-		if err != nil {
-			return nil, err
-		}
-		b.Write(key)
-		b.WriteByte(':')
-		b.Write(value)
+		b = append(appendJSON(b, m.key), ':')
+		b = appendJSON(b, m.value)
 	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
+	return append(b, '}')
+}
+
+func appendJSON(b []byte, v any) []byte {
+	switch v := v.(type) {
+	case object:
+		return v.append(b)
+	case []object:
+		b = append(b, '[')
+		for i, o := range v {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = o.append(b)
+		}
+		return append(b, ']')
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // schemas are built from Go types alone
+	}
+	return append(b, text...)
 }
 
 // inputSchema describes the arguments: a closed object.
@@ -94,13 +105,7 @@ func closedObject(properties object, required []string) object {
 	return append(s, member{"additionalProperties", false})
 }
 
-func encode(v any) json.RawMessage {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // schemas are built from Go types alone
-	}
-	return b
-}
+func encode(o object) json.RawMessage { return slices.Clip(o.append(nil)) }
 
 var enums = map[reflect.Type][]string{
 	reflect.TypeFor[control.Outcome](): {string(control.Succeeded), string(control.Failed), string(control.Refused),
