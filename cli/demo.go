@@ -61,6 +61,8 @@ func (a *app) demo(ctx context.Context, f demoFlags) (err error) {
 	if err := needLinux("testbed demo"); err != nil {
 		return err
 	}
+	ctx, stop := a.whileFollowed(ctx)
+	defer stop()
 	d := &demonstration{out: a.out, stfs: f.stfs, realtime: !f.virtual, config: f.workflow}
 	if d.config == "" {
 		d.config = "testbed.toml"

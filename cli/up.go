@@ -49,8 +49,10 @@ Ctrl-C stops the agents and everything else.`,
 			if f.dir == "" {
 				f.dir = "."
 			}
+			ctx, stop := a.whileFollowed(cmd.Context())
+			defer stop()
 			u := a.newUp(f)
-			return u.during(cmd.Context(), func(ctx context.Context, e *config.Endpoints) error {
+			return u.during(ctx, func(ctx context.Context, e *config.Endpoints) error {
 				u.announce(e)
 				<-ctx.Done()
 				fmt.Fprintln(a.err, "stopping the agents and everything else …")
