@@ -12,7 +12,7 @@ import (
 
 // Heartbeat tells the monitor that an agent is alive, and how.
 func (c *Client) Heartbeat(ctx context.Context, h swf.Heartbeat) error {
-	return c.do(ctx, call{method: http.MethodPost, path: "systemagents/heartbeat/", body: h})
+	return c.do(ctx, call{method: http.MethodPost, path: "systemagents/heartbeat/", body: h, again: true})
 }
 
 // Agents returns the agents that the monitor knows, the exited ones too. Our

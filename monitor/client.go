@@ -35,7 +35,8 @@ type Options struct {
 }
 
 // Client talks to a monitor. Every call takes a context, is bounded by the
-// time-out and is tried once. Errors are *StatusError when the monitor
+// time-out and is tried once; a heartbeat again when the connection that was
+// kept for it had just been given up. Errors are *StatusError when the monitor
 // answered with a refusal, else *swf.Error monitor_unavailable. Safe for
 // concurrent use.
 type Client struct {
@@ -98,6 +99,7 @@ type call struct {
 	query        url.Values
 	body, out    any
 	log          bool         // to the address for logs
+	again        bool         // a repetition does no harm
 	header       *http.Header // nil: the answer's header is not wanted
 }
 
@@ -164,6 +166,11 @@ func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("Accept", "application/json")
+	if k.again {
+		// Not sent: it lets net/http repeat what went out over a connection that
+		// the monitor was just giving up.
+		req.Header["Idempotency-Key"] = nil
+	}
 	if c.token != "" && (!k.log || c.logToken) {
 		req.Header.Set("Authorization", "Token "+c.token.Reveal())
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -224,6 +225,33 @@ func TestFailures(t *testing.T) {
 				t.Error("a number out of nothing")
 			}
 		})
+	}
+}
+
+// TestConnectionsThatAreGivenUp has a monitor that answers once over each
+// connection and closes it at the next request, as servers do by chance when
+// one has been idle: heartbeats are sent anew, what is no repetition is not.
+func TestConnectionsThatAreGivenUp(t *testing.T) {
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if seen[r.RemoteAddr] {
+			panic(http.ErrAbortHandler)
+		}
+		seen[r.RemoteAddr] = true
+		if r.Header["Idempotency-Key"] != nil {
+			t.Error("a header that is not of the contract")
+		}
+	}), monitor.Options{})
+	for range 5 {
+		if err := c.Heartbeat(t.Context(), swf.Heartbeat{InstanceName: "x"}); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := c.PostLog(t.Context(), swf.LogEntry{}); err == nil {
+		t.Error("a log record was sent twice")
 	}
 }
 

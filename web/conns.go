@@ -22,7 +22,10 @@ type tracked struct {
 	answered bool // and one has been answered
 }
 
-// connTable caps the number of open connections.
+// connTable caps the number of open connections. Most that are open wait for
+// their client's next request, so before the cap is reached answers ask their
+// clients to connect anew: a client that is told so loses nothing, one whose
+// connection is closed loses the request that was on its way.
 type connTable struct {
 	limit int
 
@@ -50,6 +53,14 @@ func (t *connTable) opened(ctx context.Context, c net.Conn) context.Context {
 		hangUp(victim) // the server notices and forgets it
 	}
 	return context.WithValue(ctx, connKey{}, tr)
+}
+
+// crowded reports whether a quarter of the connections at most is left. Nobody
+// keeps one in reserve then.
+func (t *connTable) crowded() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byAge.Len() > t.limit*3/4
 }
 
 // evict removes and returns the oldest connection in no handler, one that never
@@ -132,6 +143,9 @@ func (t *connTable) serving(running *inFlight, next http.Handler) http.Handler {
 		if tr, ok := r.Context().Value(connKey{}).(*tracked); ok {
 			tr.serving.Add(1)
 			defer tr.serving.Add(-1)
+		}
+		if t.crowded() {
+			w.Header().Set("Connection", "close")
 		}
 		defer func() {
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime)) // unsupported only by test recorders
