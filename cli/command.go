@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/epic-swf/testbed/config"
 	"github.com/epic-swf/testbed/swf"
 )
 
@@ -120,7 +119,7 @@ func helpOrUnknown(cmd *cobra.Command, args []string) error {
 	for _, c := range cmd.Commands() {
 		names = append(names, c.Name())
 	}
-	if near := config.Nearest(args[0], names); near != "" {
+	if near := swf.Nearest(args[0], names); near != "" {
 		hint = fmt.Sprintf("did you mean %s %s?", cmd.CommandPath(), near)
 	}
 	return usageError{swf.E(swf.CodeInvalidArgument, fmt.Sprintf("%s has no command %q", cmd.CommandPath(), args[0]), hint)}

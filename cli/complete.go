@@ -164,7 +164,7 @@ func didYouMean(name string, valid []string, these string) string {
 	if list == "" {
 		list = "none"
 	}
-	if near := config.Nearest(name, valid); near != "" {
+	if near := swf.Nearest(name, valid); near != "" {
 		return fmt.Sprintf("did you mean %q? %s %s", near, these, list)
 	}
 	return fmt.Sprintf("%s %s", these, list)

@@ -166,7 +166,7 @@ func (p *place) newMCP(f offerFlags, log *slog.Logger) (*mcpParts, error) {
 		f.prefix = s.settings.ToolPrefix
 	}
 	s.server, err = mcpserver.New(mcpserver.Options{
-		Tools: s.tools.Tools(), Resources: s.tools.Resources(), Prompts: s.tools.Prompts(), Complete: s.tools.Complete,
+		Tools: s.tools.Tools(), Resources: s.tools.Resources(), Prompts: s.tools.Prompts(), Complete: s.tools.Complete, NoTool: s.tools.NoTool,
 		ToolPrefix: f.prefix, Toolsets: f.toolsets, ReadOnly: f.readOnly, Log: log, Tracer: p.watched.tracer(),
 	})
 	p.watched.link(s.bus.Conn, "mcp")

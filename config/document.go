@@ -138,7 +138,7 @@ func (d *document) addSection(name string, value any) error {
 	}
 	special := []string{secTestbed, secAgents, secWorkflow, secParameters}
 	for _, s := range special {
-		if name != s && distance(name, s, 2) <= 1 { // [events] is no slip for [agents]
+		if name != s && swf.Distance(name, s, 2) <= 1 { // [events] is no slip for [agents]
 			return d.fail([]string{name}, fmt.Sprintf("unknown section [%s]", short(name)), suggest(name, "special sections", special))
 		}
 	}

@@ -64,7 +64,7 @@ func (m *merged) override(shown string, section Section) error {
 	}
 	for _, key := range section.Order {
 		old, known := have[key]
-		if near := nearest(key, sortedKeys(have)); !known && len(key) > 4 && near != "" && distance(key, near, 3) <= 2 {
+		if near := swf.Nearest(key, sortedKeys(have)); !known && len(key) > 4 && near != "" && swf.Distance(key, near, 3) <= 2 {
 			return fail(key, "is no parameter of "+m.shown, suggest(key, "["+section.Name+"] has", sortedKeys(have)))
 		}
 		v, err := fit(section.Values[key], old)

@@ -43,6 +43,10 @@ type Options struct {
 	// have; see tools.Set.
 	Complete func(ctx context.Context, p swf.Principal, kind swf.Kind, value, username string) tools.Completion
 
+	// NoTool answers calls of tools that are not offered; default tools.NoTool.
+	// (*tools.Set).NoTool puts them on the record.
+	NoTool func(ctx context.Context, p swf.Principal, name string, offered []string) tools.Result
+
 	// Extend adds to the protocol library's server what this package has no
 	// words for; the fixtures of the conformance suite need that. Streams of
 	// GET are the library's then: it asks for sampling and roots only there.
@@ -108,6 +112,7 @@ func New(o Options) (*Server, error) {
 		server.WithCacheHints(listTTL.Milliseconds(), mcp.CacheScopePrivate),
 		server.WithMethodCacheHints(mcp.MethodResourcesRead, 0, mcp.CacheScopePrivate),
 	)
+	s.answerUnknownTools(hooks)
 	for _, t := range f.tools {
 		s.mcp.AddTool(s.describe(t), s.handler(t))
 	}

@@ -101,7 +101,7 @@ func TestBadLines(t *testing.T) {
 	if len(out) != 7 || !strings.Contains(all, `"id":9`) {
 		t.Errorf("%d answers:\n%s", len(out), all)
 	}
-	for _, want := range []string{"not valid JSON", "longer than 1048576 bytes", "is not a key of a JSON-RPC message", "not found", "start_user_testbed has no argument", "Something failed inside the server"} {
+	for _, want := range []string{"not valid JSON", "longer than 1048576 bytes", "is not a key of a JSON-RPC message", "there is no tool", "start_user_testbed has no argument", "Something failed inside the server"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("nobody says %q:\n%s", want, all)
 		}

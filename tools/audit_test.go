@@ -86,6 +86,34 @@ func TestTrailHoldsNoSecrets(t *testing.T) {
 	}
 }
 
+func TestNoToolTeachesAndIsOnTheRecord(t *testing.T) {
+	var b bytes.Buffer
+	s := New(Options{Commander: &manager{}, Audit: audit.New("mcp", &b, nil), Limits: Limits{PerSecond: 0.001, Burst: 2}})
+	offered := []string{"start_user_testbed", "list_logs"}
+	for name, hint := range map[string]string{
+		"start_testbed": "did you mean start_user_testbed? the tools are start_user_testbed, list_logs",
+		"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2ln": "the tools are start_user_testbed, list_logs",
+	} {
+		r := s.NoTool(t.Context(), ann, name, offered)
+		e := r.Value.(noTool).Error
+		if !r.Failed || e.Code != swf.CodeInvalidArgument || e.Hint != hint || !strings.Contains(r.Text, hint) {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+	if r := s.NoTool(t.Context(), ann, "again", offered); r.Value.(noTool).Error.Code != swf.CodeLimited {
+		t.Errorf("guessing is not limited: %+v", r)
+	}
+	list := trail(t, &b)
+	if len(list) != 3 || strings.Contains(b.String(), "eyJ") {
+		t.Fatal(b.String())
+	}
+	for _, r := range list {
+		if r.Who != "ann" || r.Action != "unknown_tool" || r.Decision != audit.Refused {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
 func TestViewersOnlyLook(t *testing.T) {
 	m := &manager{pong: alivePong(), status: &control.Reply{Outcome: control.Succeeded, Pong: alivePong()}, act: always(control.Reply{Outcome: control.Succeeded})}
 	s := New(Options{Commander: m, Monitor: &records{}, Limits: Limits{PerSecond: -1}})

@@ -89,6 +89,7 @@ func New(o Options) *Set {
 	for _, t := range s.tools {
 		s.count.offer(t.Name)
 	}
+	s.count.offer(unknownToolLabel)
 	return s
 }
 

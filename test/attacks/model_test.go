@@ -217,8 +217,18 @@ func TestAttack34GuessedArguments(t *testing.T) {
 				t.Errorf("%s %s teaches nothing of %q: %s", g.tool, g.arguments, g.teaches, told)
 			}
 		}
-		for _, tool := range []string{"start_testbed", "swf_start_user_testbed", "shell", "", "stop_user_testbed ", "STOP_USER_TESTBED", strings.Repeat("x", 5000)} {
-			if a, err := c.try(t, tool, map[string]any{}); err == nil && !a.Failed {
+		for _, tool := range []string{"start_testbed", "swf_start_user_testbed", "shell", "-", "STOP_USER_TESTBED", strings.Repeat("x", 5000)} {
+			a := c.call(t, tool, map[string]any{})
+			if !a.Failed || a.code() != "invalid_argument" || !strings.Contains(a.Error.Hint, "the tools are check_agent_manager, start_user_testbed, ") ||
+				!strings.Contains(a.Text, a.Error.Hint) {
+				t.Errorf("the tool %.40q teaches nothing: %s", tool, a.Raw)
+			}
+			if strings.Contains(tool, "start_") != strings.Contains(a.Error.Hint, "did you mean start_user_testbed?") {
+				t.Errorf("the tool %q: %s", tool, a.Error.Hint)
+			}
+		}
+		for _, tool := range []string{"", "stop_user_testbed "} { // since 2026-07-28 a header must repeat the name, and cannot
+			if a, err := c.try(t, tool, map[string]any{}); err == nil && a.code() != "invalid_argument" {
 				t.Errorf("the tool %q: %s", tool, a.Raw)
 			}
 		}
@@ -228,6 +238,27 @@ func TestAttack34GuessedArguments(t *testing.T) {
 	}
 	if strings.Contains(s.log.String(), "panic") {
 		t.Error("something panicked")
+	}
+}
+
+// TestAttack34WhatIsLeftOut: a tool that is not offered answers as one that
+// does not exist, to the letter, with what there is, and both are on record.
+func TestAttack34WhatIsLeftOut(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{readOnly: true})
+	everyTransport(t, s, func(t *testing.T, connect func(string) *client) {
+		c := connect(ann)
+		kept := c.call(t, "stop_user_testbed", map[string]any{"username": ann, "confirm": true})
+		made := c.call(t, "stop_user_testbud", map[string]any{"username": ann, "confirm": true})
+		if !kept.Failed || strings.ReplaceAll(kept.Raw, "stop_user_testbed", "stop_user_testbud") != made.Raw {
+			t.Errorf("a tool that is left out answers\n%s\none that does not exist\n%s", kept.Raw, made.Raw)
+		}
+		if kept.code() != "invalid_argument" || !strings.Contains(kept.Error.Hint, "get_testbed_status") || strings.Contains(kept.Error.Hint, "stop_") {
+			t.Errorf("%+v", kept.Error)
+		}
+	})
+	if n := strings.Count(s.trail.String(), `"action":"unknown_tool"`); n == 0 || n%2 != 0 {
+		t.Errorf("%d records", n)
 	}
 }
 

@@ -200,7 +200,7 @@ func (s *site) serveMCP(o siteOptions) {
 		ShortWait: o.wait, Audit: audit.New("mcp", s.trail, s.log.logger())})
 	var err error
 	s.server, err = mcpserver.New(mcpserver.Options{Tools: set.Tools(), Resources: set.Resources(), Prompts: set.Prompts(),
-		Complete: set.Complete, ReadOnly: o.readOnly, Log: s.log.logger(), Version: "v0.0.0-test"})
+		Complete: set.Complete, NoTool: set.NoTool, ReadOnly: o.readOnly, Log: s.log.logger(), Version: "v0.0.0-test"})
 	if err != nil {
 		s.t.Fatal(err)
 	}
