@@ -128,16 +128,21 @@ func (m *Manager) unwritten(s submission, why error) {
 		why = swf.E(swf.CodeEnvironment, fmt.Sprintf("the command could not be written down, so it was not begun: %v", why),
 			"mend what keeps the manager from writing in "+m.o.Paths.State+"; testbed stop-agents on that host stops all the same").Because(why)
 	}
+	began := time.Now()
 	j := &job{id: s.cmd.ID, verb: s.cmd.Verb, run: func(ctx context.Context) {
 		r := m.stopNow(ctx, s.cmd.ID)
 		now := time.Now()
 		r.CommandID, r.Kind, r.FinishedAt = s.cmd.ID, control.Final, &now
+		m.auditedAlone(&s.cmd, began, &r)
 		m.exec.Free(s.cmd.ID)
 		m.answer(s, r)
 	}}
 	if s.local == nil || s.cmd.Verb != control.StopTestbed || m.exec.Offer(j) != nil {
+		r := control.Refusal(s.cmd.ID, why)
+		m.auditedAlone(&s.cmd, began, &r)
+		m.log.Error("refused: the command cannot be written down", "command_id", s.cmd.ID, "command", s.cmd.Verb, "issued_by", s.cmd.IssuedBy, "err", why)
 		s.settle()
-		m.answer(s, control.Refusal(s.cmd.ID, why))
+		m.answer(s, r)
 		return
 	}
 	m.log.Error("stopping although nothing can be written down", "command_id", s.cmd.ID, "err", why)

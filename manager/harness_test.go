@@ -20,6 +20,7 @@ import (
 
 	"github.com/epic-swf/testbed/amq"
 	"github.com/epic-swf/testbed/amq/broker"
+	"github.com/epic-swf/testbed/audit"
 	"github.com/epic-swf/testbed/config"
 	"github.com/epic-swf/testbed/control"
 	"github.com/epic-swf/testbed/supervisor"
@@ -42,6 +43,7 @@ type bench struct {
 	legacy  bool
 	metrics prometheus.Registerer
 	tracer  trace.TracerProvider
+	audit   *audit.Trail
 }
 
 // scriptedMonitor remembers; the real one is tested with the real manager in
@@ -247,7 +249,7 @@ func (b *bench) ring() control.Ring {
 }
 
 func (b *bench) new(ready func()) *Manager {
-	return New(Options{Metrics: b.metrics, Tracer: b.tracer, Username: "ann", Paths: b.paths, Testbed: b.testbed(), Broker: b.broker, Monitor: b.monitor, Keys: b.ring, LegacyQueue: b.legacy, Settle: 50 * time.Millisecond, Ready: ready})
+	return New(Options{Metrics: b.metrics, Tracer: b.tracer, Audit: b.audit, Username: "ann", Paths: b.paths, Testbed: b.testbed(), Broker: b.broker, Monitor: b.monitor, Keys: b.ring, LegacyQueue: b.legacy, Settle: 50 * time.Millisecond, Ready: ready})
 }
 
 // manager starts a manager and waits until it takes commands.

@@ -1,7 +1,10 @@
 package manager
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"fmt"
 	"net"
 	"path/filepath"
 	"slices"
@@ -10,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/epic-swf/testbed/audit"
 	"github.com/epic-swf/testbed/control"
 	"github.com/epic-swf/testbed/swf"
 )
@@ -281,17 +285,34 @@ func TestUndoingIsFinishedOnLeaving(t *testing.T) {
 }
 
 // The hint of a sealed journal says testbed stop-agents: that must then stop,
-// by the manager that cannot write it down. From afar nothing is taken.
+// by the manager that cannot write it down. From afar nothing is taken. The
+// trail has all of it: it is another file.
 func TestSealedJournalStillLetsThePersonHereStop(t *testing.T) {
 	b := newBench(t)
+	var trail bytes.Buffer
+	b.audit = audit.New("manager", &trail, nil)
 	b.startByHand("x")
 	b.write("s/"+filepath.Base(b.paths.Journal()), "not a database, surely")
-	b.manager()
+	r := b.manager()
 	b.want(b.ask(control.Command{Verb: control.StopTestbed}), control.Refused, swf.CodeJournalSealed)
 	b.want(<-b.local(control.Command{Verb: control.StartTestbed}, nil), control.Refused, swf.CodeJournalSealed)
 	b.want(<-b.local(control.Command{Verb: control.StopTestbed}, nil), control.Succeeded, "")
 	if alive := b.alive(); len(alive) > 0 {
 		t.Errorf("left running: %v", alive)
+	}
+	r.leave(t)
+	seen := map[string]bool{}
+	for line := range strings.Lines(trail.String()) {
+		var a audit.Record
+		if err := json.Unmarshal([]byte(line), &a); err != nil || a.Who != "ann" || a.Target != "ann" || a.CommandID == "" {
+			t.Errorf("%v: %s", err, line)
+		}
+		seen[strings.TrimSpace(fmt.Sprintf("%s %s %s %s", a.Action, a.Decision, a.Outcome, a.Code))] = true
+	}
+	for _, want := range []string{"stop_testbed refused refused journal_sealed", "start_testbed refused refused journal_sealed", "stop_testbed allowed succeeded"} {
+		if !seen[want] {
+			t.Errorf("nothing on record of %q:\n%s", want, trail.String())
+		}
 	}
 }
 

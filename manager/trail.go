@@ -1,6 +1,8 @@
 package manager
 
 import (
+	"time"
+
 	"github.com/epic-swf/testbed/audit"
 	"github.com/epic-swf/testbed/control"
 )
@@ -29,6 +31,12 @@ func (m *Manager) audited(rec *record) {
 		a.Code, a.Reason = string(r.Error.Code), r.Error.Message
 	}
 	m.o.Audit.Add(a)
+}
+
+// auditedAlone records what became of a command of which the journal knows
+// nothing, because it cannot be written.
+func (m *Manager) auditedAlone(cmd *control.Command, began time.Time, r *control.Reply) {
+	m.audited(&record{Command: *cmd, AcceptedAt: began, DoneAt: time.Now(), Outcome: r})
 }
 
 // source is how the sender calls itself, which is for the record only.
