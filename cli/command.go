@@ -23,6 +23,8 @@ type app struct {
 	dir      string // --dir
 	verbose  bool
 	logging  logFlags
+
+	monitorPart MonitorPart // of the testbed command alone
 }
 
 func newApp() *app {
@@ -46,9 +48,11 @@ func (a *app) logAt(level slog.Level) *slog.Logger {
 	return a.logging.logger(a.err, level)
 }
 
-// Testbed is the testbed command. It returns the exit code.
-func Testbed(ctx context.Context, args []string) int {
+// Testbed is the testbed command, with the monitor that it runs. It returns the
+// exit code. Programs call Main of the room cli/testbed.
+func Testbed(ctx context.Context, args []string, monitor MonitorPart) int {
 	a := newApp()
+	a.monitorPart = monitor
 	return a.execute(ctx, a.testbedRoot(), args)
 }
 

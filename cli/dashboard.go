@@ -5,39 +5,24 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
-	"net/http"
-	"strings"
 	"sync/atomic"
 
 	"github.com/epic-swf/testbed/config"
-	"github.com/epic-swf/testbed/monitor/dashboard"
 	"github.com/epic-swf/testbed/swf"
 	"github.com/epic-swf/testbed/tools"
 )
 
-// pageOptions say who may see the pages of testbed up, and what does what they
-// ask for: who has a token for MCP may do there what the tools let them.
-func (u *up) pageOptions() dashboard.Options {
-	o := dashboard.Options{Control: &u.hands, Anonymous: swf.Principal{Name: u.username()}}
+// letIn says who may see the pages of testbed up, and what does what they ask
+// for: who has a token for MCP may do there what the tools let them.
+func (u *up) letIn(o *MonitorOptions) {
+	o.Hands, o.Anonymous = &u.hands, swf.Principal{Name: u.username()}
 	if !u.f.insecure {
 		mine := &place{app: u.app, paths: u.paths, username: u.username()}
-		o.Lookup = mine.tokens(u.log).Lookup(config.ForMCP)
+		o.Viewers = mine.tokens(u.log).Lookup(config.ForMCP)
 	}
-	return o
 }
 
-// beside serves the REST interface where it always was, and the pages elsewhere.
-func beside(rest, pages http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if path := r.URL.Path; path == "/healthz" || path == "/api" || strings.HasPrefix(path, "/api/") {
-			rest.ServeHTTP(w, r)
-			return
-		}
-		pages.ServeHTTP(w, r)
-	})
-}
-
-// hands are dashboard.Control on the tools of the MCP server, with their
+// hands are Hands on the tools of the MCP server, with their
 // authority, limits and audit. The pages are served before the tools are there.
 type hands struct {
 	at atomic.Pointer[handed]
@@ -56,8 +41,8 @@ func (h *hands) use(set *tools.Set, configs func(username string) []string) {
 	h.at.Store(n)
 }
 
-// Call implements dashboard.Control.
-func (h *hands) Call(ctx context.Context, a dashboard.Ask) json.RawMessage {
+// Call implements Hands.
+func (h *hands) Call(ctx context.Context, a PageCall) json.RawMessage {
 	n := h.at.Load()
 	if n == nil {
 		return refusal(swf.E(swf.CodeBusy, "The testbed is still coming up.", "Try again in a moment."))
@@ -70,7 +55,7 @@ func (h *hands) Call(ctx context.Context, a dashboard.Ask) json.RawMessage {
 	return answer
 }
 
-// Configs implements dashboard.Control.
+// Configs implements Hands.
 func (h *hands) Configs(username string) []string {
 	if n := h.at.Load(); n != nil {
 		return n.configs(username)

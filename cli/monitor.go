@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -11,12 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/epic-swf/testbed/amq"
 	"github.com/epic-swf/testbed/config"
-	"github.com/epic-swf/testbed/monitor/api"
-	"github.com/epic-swf/testbed/monitor/dashboard"
-	"github.com/epic-swf/testbed/monitor/recorder"
-	"github.com/epic-swf/testbed/monitor/store"
 	"github.com/epic-swf/testbed/swf"
 	"github.com/epic-swf/testbed/web"
 )
@@ -62,41 +56,47 @@ func (a *app) monitor(ctx context.Context, f monitorFlags) error {
 		return err
 	}
 	log := a.daemonLog()
-	m := monitorPart{log: log, listen: f.listen, users: p.tokens(log).Lookup(config.ForMonitor), store: store.Options{Log: log, DSN: swf.Secret(a.getenv(envDatabase))}}
-	if m.store.DSN == "" {
-		m.store.Path = filepath.Join(p.paths.State, "monitor.db")
+	o := MonitorOptions{DSN: swf.Secret(a.getenv(envDatabase)), Users: p.tokens(log).Lookup(config.ForMonitor), ClosedLogs: !f.listen.onlyThisHost(), Log: log}
+	if o.DSN == "" {
+		o.Path = filepath.Join(p.paths.State, "monitor.db")
 	}
-	if m.store.Keep, err = keepTime(f.keep); err != nil {
+	if o.Keep, err = keepTime(f.keep); err != nil {
 		return err
 	}
 	settings, err := config.LoadServerSettings(p.paths.ServerSettings())
 	if err != nil {
 		return err
 	}
-	m.names = web.GuardOptions{Hosts: settings.AllowedHosts, Origins: settings.AllowedOrigins}
+	o.Names = web.GuardOptions{Hosts: settings.AllowedHosts, Origins: settings.AllowedOrigins}
 	token := filepath.Join(p.paths.Config, "monitor.token")
-	if m.token = swf.Secret(a.getenv("SWF_API_TOKEN")); m.token != "" {
+	if o.Token = swf.Secret(a.getenv("SWF_API_TOKEN")); o.Token != "" {
 		token = "SWF_API_TOKEN"
-	} else if m.token, err = secretFile(token); err != nil {
+	} else if o.Token, err = secretFile(token); err != nil {
 		return err
 	}
 	if f.insecure {
-		m.token, token = "", "none: everybody on this host may write"
+		o.Token, token = "", "none: everybody on this host may write"
 	}
-	if m.broker, err = p.broker(log); err != nil {
+	if o.Broker, err = p.broker(log); err != nil {
 		return err
 	}
-	if m.pages.Anonymous = (swf.Principal{Name: p.username, ReadOnly: true}); !f.insecure {
-		m.pages.Lookup = eitherToken(p.tokens(log).Lookup(config.ForMCP), oneToken(m.token, m.pages.Anonymous))
+	if o.Anonymous = (swf.Principal{Name: p.username, ReadOnly: true}); !f.insecure {
+		o.Viewers = eitherToken(p.tokens(log).Lookup(config.ForMCP), oneToken(o.Token, o.Anonymous))
 	}
-	if m.watched, err = p.telemetry("monitor", f.metrics, f.listen, log); err != nil {
+	watched, err := p.telemetry("monitor", f.metrics, f.listen, log)
+	if err != nil {
 		return err
 	}
-	defer m.watched.close()
+	defer watched.close()
+	return a.monitorUntil(ctx, o, f.listen, watched, token)
+}
+
+// monitorUntil runs a monitor until ctx ends or a part of it fails.
+func (a *app) monitorUntil(ctx context.Context, o MonitorOptions, listen listenFlags, watched *telemetry, token string) error {
 	parts := newParts(ctx)
-	url, pages, err := m.start(parts)
+	url, pages, err := a.startMonitor(parts, o, listen, watched)
 	if err == nil {
-		fmt.Fprintf(a.out, "monitor: %s\ntoken: %s\npages: %s%s\n", url, token, url, pages.Link(m.pages.Anonymous))
+		fmt.Fprintf(a.out, "monitor: %s\ntoken: %s\npages: %s%s\n", url, token, url, pages.Link(o.Anonymous))
 		select {
 		case <-ctx.Done():
 		case <-parts.failed.Done():
@@ -130,52 +130,12 @@ func days(flag, text string) (time.Duration, error) {
 	return d, nil
 }
 
-// monitorPart is a monitor with all that belongs to it: the store, the REST
-// interface, the stream, and the recorder that listens to the bus.
-type monitorPart struct {
-	store  store.Options
-	listen listenFlags
-	token  swf.Secret // opens everything; "": nobody is asked for a token
-	users  func(token string) (swf.Principal, bool)
-	broker amq.Options
-	names  web.GuardOptions  // of this server, beyond its addresses
-	pages  dashboard.Options // Store, Feed and Log are filled in
-	log    *slog.Logger
-
-	watched *telemetry // nil: nobody watches
-}
-
-// start runs it among the parts and returns its URL and its pages.
-func (m monitorPart) start(p *parts) (url string, pages *dashboard.Dashboard, err error) {
-	opened, err := store.Open(p.ctx, m.store)
-	if err != nil {
+// startMonitor listens, and starts a monitor there among the parts.
+func (a *app) startMonitor(p *parts, o MonitorOptions, listen listenFlags, watched *telemetry) (url string, pages Pages, err error) {
+	o.Metrics, o.Expose = watched.metrics(), watched.expose
+	if o.Listener, url, err = listen.open(o.Token != "", o.Log); err != nil {
 		return "", nil, err
 	}
-	p.last(opened.Close)
-	feed := new(dashboard.Feed)
-	s := feed.Watch(opened)
-	p.run("monitor sweep", func(ctx context.Context) error { return ignoreCancel(s.Run(ctx)) })
-	hub := api.NewHub()
-	bus := amq.New(m.broker)
-	p.run("monitor bus", func(ctx context.Context) error { return ignoreCancel(bus.Run(ctx)) })
-	heard := recorder.New(recorder.Options{Bus: bus, Store: s, Heard: hub.Publish, Log: m.log})
-	p.run("recorder", func(ctx context.Context) error { return ignoreCancel(heard.Run(ctx)) })
-	m.watched.link(bus, "monitor")
-	m.watched.expose(append(heard.Collectors(), api.Collectors(s, hub, nil)...)...)
-	ln, url, err := m.listen.open(m.token != "", m.log)
-	if err != nil {
-		return "", nil, err
-	}
-	o := api.Options{Store: s, Token: m.token, Hub: hub, Log: m.log}
-	if m.token != "" {
-		o.Lookup, o.ClosedLogs = m.users, !m.listen.onlyThisHost()
-	}
-	m.pages.Store, m.pages.Feed, m.pages.Log = s, feed, m.log
-	pages = dashboard.New(m.pages)
-	h := web.Guard(beside(api.New(o), pages), m.names)
-	p.run("monitor", (&web.Server{Listener: ln, Handler: web.Measured(h, "monitor", m.watched.metrics()), Log: m.log, BeforeShutdown: func() {
-		hub.Close()
-		feed.Close()
-	}}).Run)
-	return url, pages, nil
+	pages, err = a.monitorPart(p.ctx, p, o)
+	return url, pages, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 )
 
@@ -25,13 +26,16 @@ func newParts(ctx context.Context) *parts {
 	return p
 }
 
-// run starts a part. One that returns before it is told to has failed.
-func (p *parts) run(name string, part func(context.Context) error) {
+// Run starts a part. One that returns before it is told to has failed.
+func (p *parts) Run(name string, part func(context.Context) error) {
 	ctx, cancel := context.WithCancel(p.ctx)
 	done := make(chan error, 1)
 	go func() {
 		err := part(ctx)
-		if err == nil && ctx.Err() == nil {
+		switch told := ctx.Err() != nil; {
+		case told && (errors.Is(err, context.Canceled) || errors.Is(err, net.ErrClosed)):
+			err = nil // as it was told
+		case !told && err == nil:
 			err = errors.New("it ended by itself")
 		}
 		if err != nil {
@@ -40,14 +44,14 @@ func (p *parts) run(name string, part func(context.Context) error) {
 		}
 		done <- err
 	}()
-	p.last(func() error {
+	p.Last(func() error {
 		cancel()
 		return <-done
 	})
 }
 
-// last adds something to do at the end.
-func (p *parts) last(f func() error) {
+// Last adds something to do at the end.
+func (p *parts) Last(f func() error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.enders = append(p.enders, f)

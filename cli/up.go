@@ -17,8 +17,6 @@ import (
 	"github.com/epic-swf/testbed/config"
 	"github.com/epic-swf/testbed/control"
 	"github.com/epic-swf/testbed/manager"
-	"github.com/epic-swf/testbed/monitor/dashboard"
-	"github.com/epic-swf/testbed/monitor/store"
 	"github.com/epic-swf/testbed/swf"
 	"github.com/epic-swf/testbed/web"
 )
@@ -77,7 +75,7 @@ type up struct {
 	paths config.Paths
 	parts *parts
 	watch *telemetry
-	pages *dashboard.Dashboard
+	pages Pages
 	hands hands // what the pages' buttons do
 }
 
@@ -150,15 +148,15 @@ func (u *up) serve() (*config.Endpoints, error) {
 		return nil, err
 	}
 	b := broker.New(broker.Options{Login: e.BrokerLogin, Passcode: e.BrokerPasscode.Reveal(), Log: u.log})
-	u.parts.run("broker", func(ctx context.Context) error { return ignoreCancel(b.Serve(ctx, brokerLn)) })
+	u.parts.Run("broker", func(ctx context.Context) error { return b.Serve(ctx, brokerLn) })
 	e.Broker = brokerLn.Addr().String()
-	m := monitorPart{
-		store: store.Options{Path: filepath.Join(u.paths.State, "monitor.db"), Log: u.log}, listen: listenFlags{addr: u.f.monitor}, token: e.MonitorToken,
-		users:  (&place{paths: u.paths}).tokens(u.log).Lookup(config.ForMonitor),
-		broker: amq.Options{Addr: e.Broker, Login: e.BrokerLogin, Passcode: e.BrokerPasscode.Reveal(), Log: u.log}, log: u.log, watched: u.watch,
+	listen := listenFlags{addr: u.f.monitor}
+	m := MonitorOptions{
+		Path: filepath.Join(u.paths.State, "monitor.db"), Token: e.MonitorToken, Users: (&place{paths: u.paths}).tokens(u.log).Lookup(config.ForMonitor), ClosedLogs: !listen.onlyThisHost(),
+		Broker: amq.Options{Addr: e.Broker, Login: e.BrokerLogin, Passcode: e.BrokerPasscode.Reveal(), Log: u.log}, Log: u.log,
 	}
-	m.pages = u.pageOptions()
-	if e.Monitor, u.pages, err = m.start(u.parts); err != nil {
+	u.letIn(&m)
+	if e.Monitor, u.pages, err = u.app.startMonitor(u.parts, m, listen, u.watch); err != nil {
 		return nil, err
 	}
 	mcpLn, err := web.Listen(u.f.mcp)
@@ -225,7 +223,7 @@ func (u *up) serveMCP(ln net.Listener, token swf.Secret) error {
 		return err
 	}
 	h := m.http(lookup, u.place.username, key)
-	u.parts.run("MCP server", func(ctx context.Context) error {
+	u.parts.Run("MCP server", func(ctx context.Context) error {
 		defer m.close()
 		return (&web.Server{Listener: ln, Handler: web.Measured(h, "mcp", u.watch.metrics()), Log: u.log, BeforeShutdown: h.Close}).Run(ctx)
 	})
@@ -236,7 +234,7 @@ func (u *up) serveMCP(ln net.Listener, token swf.Secret) error {
 // returns when it takes commands.
 func (u *up) serveManager() error {
 	ready := make(chan struct{}, 1)
-	u.parts.run("agent manager", func(ctx context.Context) error {
+	u.parts.Run("agent manager", func(ctx context.Context) error {
 		for {
 			settings, err := config.LoadManagerSettings(u.paths.ManagerSettings())
 			if err != nil {
@@ -296,13 +294,6 @@ func (u *up) announce(e *config.Endpoints) {
 	fmt.Fprintf(w, "  pages    %s%s (good once, for ten minutes; later %s and the token of MCP)\n", e.Monitor, u.pages.Link(swf.Principal{Name: u.place.username}), e.Monitor)
 	fmt.Fprintf(w, "  broker   %s (STOMP)\n  monitor  %s\n  MCP      %s (SSE: /sse), token in %s\n", e.Broker, e.Monitor, e.MCP, filepath.Join(u.paths.Config, "mcp.token"))
 	fmt.Fprintf(w, "\nFor an MCP client (.mcp.json):\n%s\n\nIn another terminal, in that folder: testbed run, testbed status, testbed stop-agents. Ctrl-C here ends everything.\n", text)
-}
-
-func ignoreCancel(err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, net.ErrClosed) {
-		return nil
-	}
-	return err
 }
 
 // discard is for what a quiet command does not say.

@@ -6,10 +6,10 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/epic-swf/testbed/cli"
+	"github.com/epic-swf/testbed/cli/testbed"
 )
 
 func main() {
 	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	os.Exit(cli.Testbed(ctx, os.Args[1:]))
+	os.Exit(testbed.Main(ctx, os.Args[1:]))
 }

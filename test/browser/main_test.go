@@ -13,13 +13,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/epic-swf/testbed/cli"
+	"github.com/epic-swf/testbed/cli/testbed"
 )
 
 // TestMain makes this test binary the testbed's programs too: copies of it,
 // named as they are, are on PATH while the tests run.
 func TestMain(m *testing.M) {
 	testscript.Main(checked{m}, map[string]func(){
-		"testbed":       program(cli.Testbed, os.Interrupt, syscall.SIGTERM),
+		"testbed":       program(testbed.Main, os.Interrupt, syscall.SIGTERM),
 		"agent-manager": program(cli.Manager, os.Interrupt, syscall.SIGTERM),
 		"swf-mcp":       program(cli.MCP, os.Interrupt, syscall.SIGTERM),
 		"swf-agent":     program(cli.Agent, os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT),

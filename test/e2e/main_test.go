@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/epic-swf/testbed/cli"
+	"github.com/epic-swf/testbed/cli/testbed"
 	"github.com/epic-swf/testbed/supervisor"
 )
 
@@ -21,7 +22,7 @@ import (
 // as they are, are on PATH while the tests run.
 func TestMain(m *testing.M) {
 	testscript.Main(checked{m}, map[string]func(){
-		"testbed":       program(cli.Testbed, os.Interrupt, syscall.SIGTERM),
+		"testbed":       program(testbed.Main, os.Interrupt, syscall.SIGTERM),
 		"swf-mcp":       program(cli.MCP, os.Interrupt, syscall.SIGTERM),
 		"agent-manager": program(cli.Manager, os.Interrupt, syscall.SIGTERM),
 		"swf-agent":     program(cli.Agent, os.Interrupt, syscall.SIGTERM, syscall.SIGQUIT),

@@ -14,13 +14,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/epic-swf/testbed/cli"
+	whole "github.com/epic-swf/testbed/cli/testbed"
 )
 
 // programs are those that a session needs. The test's own binary is them,
 // under other names: that needs no second build of everything, and with -race
 // the programs are watched too. Each main of cmd/ does nothing more than this.
 var programs = map[string]func(context.Context, []string) int{
-	"testbed":   cli.Testbed,
+	"testbed":   whole.Main,
 	"swf-mcp":   cli.MCP,
 	"swf-agent": cli.Agent,
 }

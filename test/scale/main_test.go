@@ -16,13 +16,14 @@ import (
 
 	"github.com/epic-swf/testbed/amq/broker"
 	"github.com/epic-swf/testbed/cli"
+	"github.com/epic-swf/testbed/cli/testbed"
 )
 
 // TestMain makes copies of this test binary the programs that a site is made
 // of, and finds them on PATH.
 func TestMain(m *testing.M) {
 	testscript.Main(checked{m}, map[string]func(){
-		"testbed":      program(cli.Testbed),
+		"testbed":      program(testbed.Main),
 		"swf-mcp":      program(cli.MCP),
 		"scale-broker": serveBroker,
 		"scale-crowd":  serveCrowd,

@@ -1,0 +1,14 @@
+package cli_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/epic-swf/testbed/cli"
+	"github.com/epic-swf/testbed/cli/testbed"
+)
+
+func TestMain(m *testing.M) {
+	cli.TestMonitor = testbed.Monitor
+	os.Exit(m.Run())
+}
