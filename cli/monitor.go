@@ -56,7 +56,7 @@ func (a *app) monitor(ctx context.Context, f monitorFlags) error {
 		return err
 	}
 	log := a.daemonLog()
-	o := MonitorOptions{DSN: swf.Secret(a.getenv(envDatabase)), Users: p.tokens(log).Lookup(config.ForMonitor), ClosedLogs: !f.listen.onlyThisHost(), Log: log}
+	o := MonitorOptions{DSN: swf.Secret(a.getenv(envDatabase)), Users: p.tokens(log).Lookup(config.ForMonitor), ClosedLogs: !f.listen.onlyThisHost(), MaxConns: siteConns, Log: log}
 	if o.DSN == "" {
 		o.Path = filepath.Join(p.paths.State, "monitor.db")
 	}
@@ -90,6 +90,10 @@ func (a *app) monitor(ctx context.Context, f monitorFlags) error {
 	defer watched.close()
 	return a.monitorUntil(ctx, o, f.listen, watched, token)
 }
+
+// siteConns are the connections of a site's monitor, to which thousands of
+// managers may beat: about 20 kB each when all are taken.
+const siteConns = 2048
 
 // monitorUntil runs a monitor until ctx ends or a part of it fails.
 func (a *app) monitorUntil(ctx context.Context, o MonitorOptions, listen listenFlags, watched *telemetry, token string) error {

@@ -44,6 +44,7 @@ type MonitorOptions struct {
 	Keep time.Duration // of messages, logs and ended executions; 0: for ever
 
 	Listener net.Listener
+	MaxConns int              // to it, at once; 0: what suffices for one user
 	Names    web.GuardOptions // of this server, beyond its addresses
 	Broker   amq.Options
 

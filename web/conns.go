@@ -22,16 +22,18 @@ type tracked struct {
 	answered bool // and one has been answered
 }
 
-// connTable caps the number of open connections. Most that are open wait for
-// their client's next request, so before the cap is reached answers ask their
-// clients to connect anew: a client that is told so loses nothing, one whose
-// connection is closed loses the request that was on its way.
+// connTable caps the number of open connections. Of a crowd of clients most
+// connections only wait for their client's next request; of those no more than
+// half of the cap are kept, the others end with their next answer. A client that
+// is told so loses nothing; one whose connection is closed to make room loses
+// the request that was on its way.
 type connTable struct {
 	limit int
 
 	mu    sync.Mutex
 	byAge *list.List // of *tracked, oldest first
 	at    map[net.Conn]*list.Element
+	kept  int // those that have been answered
 }
 
 func newConnTable(limit int) *connTable {
@@ -55,12 +57,23 @@ func (t *connTable) opened(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, tr)
 }
 
-// crowded reports whether a quarter of the connections at most is left. Nobody
-// keeps one in reserve then.
+// crowded reports whether a connection should end with its next answer. What
+// strangers hold, who have had none, does not count: they must not have others
+// lose what they keep.
 func (t *connTable) crowded() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.byAge.Len() > t.limit*3/4
+	return t.kept > t.limit/2
+}
+
+// forget takes a connection off the list. t.mu is held.
+func (t *connTable) forget(e *list.Element) *tracked {
+	tr := t.byAge.Remove(e).(*tracked)
+	delete(t.at, tr.conn)
+	if tr.answered {
+		t.kept--
+	}
+	return tr
 }
 
 // evict removes and returns the oldest connection in no handler, one that never
@@ -83,9 +96,7 @@ func (t *connTable) evict() net.Conn {
 			break
 		}
 	}
-	tr := t.byAge.Remove(victim).(*tracked)
-	delete(t.at, tr.conn)
-	return tr.conn
+	return t.forget(victim).conn
 }
 
 // closeUnused closes the connections that were only kept in reserve, as HTTP
@@ -121,10 +132,12 @@ func (t *connTable) changed(c net.Conn, state http.ConnState) {
 	case http.StateActive:
 		e.Value.(*tracked).used = true
 	case http.StateClosed, http.StateHijacked:
-		t.byAge.Remove(e)
-		delete(t.at, c)
+		t.forget(e)
 	case http.StateIdle:
-		e.Value.(*tracked).answered = true
+		if tr := e.Value.(*tracked); !tr.answered {
+			tr.answered = true
+			t.kept++
+		}
 		t.byAge.MoveToBack(e) // it has just worked: the last to go
 	}
 }

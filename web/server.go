@@ -42,8 +42,8 @@ type Server struct {
 // Run serves until ctx ends, then lets requests finish for Grace, then closes
 // what is left and cancels the requests' contexts. It closes the listener in
 // any case, returns when no connection and no handler is left, and returns nil
-// after an orderly end. From three quarters of MaxConns on, each connection ends
-// with its next answer; beyond MaxConns the oldest one that is in no handler is
+// after an orderly end. No more than half of MaxConns are kept for their
+// clients' next request; beyond MaxConns the oldest one that is in no handler is
 // closed, so idle and slow clients make room for working ones.
 func (s *Server) Run(ctx context.Context) error {
 	log := s.Log

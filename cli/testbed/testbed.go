@@ -44,7 +44,7 @@ func Monitor(ctx context.Context, among cli.Among, o cli.MonitorOptions) (cli.Pa
 	}
 	pages := dashboard.New(dashboard.Options{Store: s, Feed: feed, Lookup: o.Viewers, Anonymous: o.Anonymous, Control: control(o.Hands), Log: o.Log})
 	h := web.Guard(beside(api.New(rest), pages), o.Names)
-	among.Run("monitor", (&web.Server{Listener: o.Listener, Handler: web.Measured(h, "monitor", o.Metrics), Log: o.Log, BeforeShutdown: func() {
+	among.Run("monitor", (&web.Server{Listener: o.Listener, Handler: web.Measured(h, "monitor", o.Metrics), MaxConns: o.MaxConns, Log: o.Log, BeforeShutdown: func() {
 		hub.Close()
 		feed.Close()
 	}}).Run)
