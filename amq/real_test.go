@@ -126,44 +126,52 @@ func testPermissions(t *testing.T, s server) {
 	}
 }
 
-// testWiretap: names that a broker may read as more than one queue. Whether it
-// refuses them or takes them, before or after the queues are there, no user
-// hears or takes what is for another: the owner gets every message.
-func testWiretap(t *testing.T, s server) {
-	for _, first := range []string{"the spy", "the owner"} {
-		t.Run(first+" comes first", func(t *testing.T) {
-			spy := func() {
-				for _, pattern := range []string{"testbed.>", "testbed.#", ">", "#", "*.*.*", "testbed.*.control", "testbed.replies.*.0123", "testbed.replies.>",
-					"testbed.ann.x,testbed.bob.control", "testbed.ann.x,/queue/testbed.bob.control", "testbed.bob.control?consumer.exclusive=true&consumer.priority=100",
-					"testbed.bob.control::testbed.bob.control", "testbed.ann.x::testbed.bob.control"} {
-					raw := login(t, s, "ann")
-					raw.send("SUBSCRIBE\nid:1\nack:auto\nreceipt:r\ndestination:/queue/" + pattern + "\nsubscription-type:ANYCAST\n\n")
-					raw.read() // a refusal, or not: only what is heard counts
-				}
-			}
-			if first == "the spy" {
-				spy()
-			}
-			heard := map[string]*raw{}
-			for owner, queue := range map[string]string{"bob": "/queue/testbed.bob.control", brokers.MCP: "/queue/testbed.replies.mcp.0123"} {
-				heard[queue] = login(t, s, owner)
-				heard[queue].send("SUBSCRIBE\nid:1\nack:auto\nreceipt:s\ndestination:" + queue + "\nsubscription-type:ANYCAST\n\n")
-				heard[queue].expect("RECEIPT")
-			}
-			if first != "the spy" {
-				spy()
-			}
-			sender := login(t, s, brokers.Admin)
-			for queue, owner := range heard {
-				for i := range 20 {
-					sender.send(fmt.Sprintf("SEND\ndestination:%s\ndestination-type:ANYCAST\n\nmessage %d", queue, i))
-				}
-				for i := range 20 {
-					for !strings.HasSuffix(owner.expect("MESSAGE"), fmt.Sprintf("\n\nmessage %d", i)) { // what an earlier row sent
-					}
-				}
+// TestAttack19Wiretap: names that a real broker may read as more than one queue.
+// Whether it refuses them or takes them, before or after the queues are there,
+// no user hears or takes what is for another: the owner gets every message.
+func TestAttack19Wiretap(t *testing.T) {
+	for name, start := range map[string]func(testing.TB, ...string) *brokers.Server{"classic": brokers.Classic, "artemis": brokers.Artemis} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, "ann", "bob")
+			for _, first := range []string{"the spy", "the owner"} {
+				t.Run(first+" comes first", func(t *testing.T) { wiretap(t, s, first == "the spy") })
 			}
 		})
+	}
+}
+
+// wiretap subscribes to everything as ann, and to their own queues as the owners.
+func wiretap(t *testing.T, s server, spyFirst bool) {
+	spy := func() {
+		for _, pattern := range []string{"testbed.>", "testbed.#", ">", "#", "*.*.*", "testbed.*.control", "testbed.replies.*.0123", "testbed.replies.>",
+			"testbed.ann.x,testbed.bob.control", "testbed.ann.x,/queue/testbed.bob.control", "testbed.bob.control?consumer.exclusive=true&consumer.priority=100",
+			"testbed.bob.control::testbed.bob.control", "testbed.ann.x::testbed.bob.control"} {
+			raw := login(t, s, "ann")
+			raw.send("SUBSCRIBE\nid:1\nack:auto\nreceipt:r\ndestination:/queue/" + pattern + "\nsubscription-type:ANYCAST\n\n")
+			raw.read() // a refusal, or not: only what is heard counts
+		}
+	}
+	if spyFirst {
+		spy()
+	}
+	heard := map[string]*raw{}
+	for owner, queue := range map[string]string{"bob": "/queue/testbed.bob.control", brokers.MCP: "/queue/testbed.replies.mcp.0123"} {
+		heard[queue] = login(t, s, owner)
+		heard[queue].send("SUBSCRIBE\nid:1\nack:auto\nreceipt:s\ndestination:" + queue + "\nsubscription-type:ANYCAST\n\n")
+		heard[queue].expect("RECEIPT")
+	}
+	if !spyFirst {
+		spy()
+	}
+	sender := login(t, s, brokers.Admin)
+	for queue, owner := range heard {
+		for i := range 20 {
+			sender.send(fmt.Sprintf("SEND\ndestination:%s\ndestination-type:ANYCAST\n\nmessage %d", queue, i))
+		}
+		for i := range 20 {
+			for !strings.HasSuffix(owner.expect("MESSAGE"), fmt.Sprintf("\n\nmessage %d", i)) { // what an earlier row sent
+			}
+		}
 	}
 }
 

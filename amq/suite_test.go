@@ -55,7 +55,6 @@ func TestSuite(t *testing.T) {
 			}
 			if k.name != "embedded" { // which has no store and one login
 				t.Run("permissions", func(t *testing.T) { testPermissions(t, s) })
-				t.Run("wiretap", func(t *testing.T) { testWiretap(t, s) })
 				t.Run("stored", func(t *testing.T) { testStored(t, s) })
 			}
 			for _, c := range deaths { // these end the broker
