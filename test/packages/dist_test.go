@@ -46,7 +46,7 @@ func TestBinaries(t *testing.T) {
 	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	said(t, cmd)
 	if digest(t, again) != digest(t, first.Path) {
-		t.Error("swf-agent built twice is not the same: has the source changed since make snapshot?")
+		t.Error("swf-agent built twice is not the same: has the source changed since make package?")
 	}
 }
 

@@ -40,7 +40,7 @@ type artifact struct {
 	Extra                          struct{ Binary, Format, ID string }
 }
 
-// built is everything that make snapshot built. Paths are absolute.
+// built is everything that make package built. Paths are absolute.
 func built(t *testing.T) (dist string, all []artifact) {
 	t.Helper()
 	dist = tool(t, "SWF_TEST_DIST", "built release")
