@@ -37,7 +37,7 @@ func (a *app) upCommand() *cobra.Command {
 		Short: "Bring up broker, monitor, MCP server and agent manager in this terminal",
 		Long: `Up runs everything a testbed needs in one foreground process, on loopback, and keeps all of it below the testbed
 folder, which is made where it is missing. Other programs run in that folder find it through run/endpoints.json.
-Ctrl-C stops the agents and everything else.`,
+Ctrl-C stops the agents and everything else, as does a terminal that is closed.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := needLinux("testbed up"); err != nil {
