@@ -81,8 +81,13 @@ func unixTime(s int64) time.Time {
 // Processes is one snapshot of every program, in supervisord's order. Asking
 // also wakes supervisord and moves its state machine on.
 func (c *Client) Processes(ctx context.Context) ([]Process, error) {
+	return c.processesWithin(ctx, c.timeout)
+}
+
+// processesWithin is Processes with less patience.
+func (c *Client) processesWithin(ctx context.Context, timeout time.Duration) ([]Process, error) {
 	var infos []processInfo
-	if err := c.read(ctx, &infos, "supervisor.getAllProcessInfo"); err != nil {
+	if err := c.readWithin(ctx, timeout, &infos, "supervisor.getAllProcessInfo"); err != nil {
 		return nil, err
 	}
 	ps := make([]Process, len(infos))

@@ -69,24 +69,31 @@ func (c *Conf) inPublic() bool {
 // checkSocket refuses what stands in the socket's place and is not ours. A
 // missing socket is fine.
 func (c *Conf) checkSocket() error {
+	_, err := c.hasSocket()
+	return err
+}
+
+// hasSocket is checkSocket that also tells whether something may listen: a
+// socket is there, or supervisord has a port instead of one.
+func (c *Conf) hasSocket() (bool, error) {
 	if c.Socket == "" {
-		return nil
+		return true, nil
 	}
 	st, err := os.Lstat(c.Socket)
 	if err != nil {
 		if os.IsNotExist(err) {
-			return nil
+			return false, nil
 		}
-		return &ConfError{Path: c.Path, Problem: "socket " + c.Socket + ": " + reason(err), Err: err}
+		return false, &ConfError{Path: c.Path, Problem: "socket " + c.Socket + ": " + reason(err), Err: err}
 	}
 	if st.Mode().Type() != fs.ModeSocket {
-		return &ConfError{Path: c.Path, Problem: c.Socket + " is in the way and is not a socket"}
+		return false, &ConfError{Path: c.Path, Problem: c.Socket + " is in the way and is not a socket"}
 	}
 	if sys, ok := st.Sys().(*syscall.Stat_t); ok && int(sys.Uid) != os.Geteuid() {
-		return &ConfError{Path: c.Path, Err: ErrForbidden,
+		return false, &ConfError{Path: c.Path, Err: ErrForbidden,
 			Problem: fmt.Sprintf("socket %s belongs to another user (uid %d)", c.Socket, sys.Uid)}
 	}
-	return nil
+	return true, nil
 }
 
 // removeStale unlinks the socket of a supervisord that is no more. To be called

@@ -15,6 +15,7 @@ import (
 // Conf is what a supervisord configuration file says, expanded.
 type Conf struct {
 	Path      string // absolute
+	Included  bool   // [include] brings in other files
 	Dir       string // its folder, %(here)s
 	Endpoint  Endpoint
 	Socket    string // the socket's path when Endpoint is a unix one, else ""
@@ -71,7 +72,7 @@ func readConf(path, cwd string, env []string, strict bool) (*Conf, error) {
 		return nil, err
 	}
 	r := &confReader{
-		conf: &Conf{Path: path, Dir: dir}, ini: ini, vars: vars, cwd: cwd, strict: strict,
+		conf: &Conf{Path: path, Dir: dir, Included: ini.section("include") != nil}, ini: ini, vars: vars, cwd: cwd, strict: strict,
 	}
 	if err := r.read(); err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -60,6 +61,7 @@ type Daemon struct {
 	known     identity // supervisord as last seen, dead or alive
 	knownAs   string   // its command line
 	lastSpawn time.Time
+	rested    bool      // all programs were at rest when a stop last looked, and nothing was started here since
 	silent    time.Time // since when it has not answered; zero: it did when last asked
 	lastAsk   time.Time // of those that were not answered
 }
@@ -104,13 +106,28 @@ func (d *Daemon) Client() *Client { return d.client }
 // supervisord, ErrHung when it does not answer within 2 s, ErrShuttingDown,
 // ErrForbidden when the socket is another user's.
 func (d *Daemon) Observe(ctx context.Context) ([]Process, error) {
-	if err := d.Conf().checkSocket(); err != nil {
+	return d.observeWithin(ctx, readTimeout)
+}
+
+func (d *Daemon) observeWithin(ctx context.Context, limit time.Duration) ([]Process, error) {
+	if err := d.reachable(); err != nil {
 		return nil, err
 	}
 	asked := time.Now()
-	ps, err := d.client.Processes(ctx)
+	ps, err := d.client.processesWithin(ctx, limit)
 	d.heard(ctx, asked, err)
 	return ps, err
+}
+
+// reachable finds out what connecting would, at a hundredth of its cost: the
+// socket is not ours, or there is none.
+func (d *Daemon) reachable() error {
+	there, err := d.Conf().hasSocket()
+	if err == nil && !there {
+		d.heard(context.Background(), time.Now(), ErrNotRunning)
+		return fmt.Errorf("%w at %s: %w", ErrNotRunning, d.client.endpoint, syscall.ENOENT)
+	}
+	return err
 }
 
 // heard notes what a question asked at that time has shown: all who ask before
@@ -142,11 +159,21 @@ func (d *Daemon) patience() time.Duration {
 	return time.Until(d.silent.Add(d.limits.hung))
 }
 
+// shortest is what a supervisord gets to answer at least, also when those who
+// asked before have used up the patience with it.
+const shortest = 200 * time.Millisecond
+
+// nextWait is how long the next question may take without an answer, when so
+// much of the patience is to be left.
+func (d *Daemon) nextWait(left time.Duration) time.Duration {
+	return min(readTimeout, max(d.patience()-left, shortest))
+}
+
 // observe is Observe with the patience to tell a slow supervisord from a hung one.
 func (d *Daemon) observe(ctx context.Context) ([]Process, error) {
 	for {
-		ps, err := d.Observe(ctx)
-		if !errors.Is(err, ErrHung) || d.patience() <= 0 {
+		ps, err := d.observeWithin(ctx, d.nextWait(shortest))
+		if !errors.Is(err, ErrHung) || d.patience() <= shortest { // which is left to who ends it, for a last question
 			return ps, err
 		}
 		if err := pause(ctx, 50*time.Millisecond); err != nil {
@@ -194,7 +221,7 @@ func (d *Daemon) Environ(ctx context.Context) (map[string]string, error) {
 // identify finds the live supervisord: by asking it, else by what was seen
 // before, else by who holds its socket.
 func (d *Daemon) identify(ctx context.Context) (identity, error) {
-	if err := d.Conf().checkSocket(); err != nil {
+	if err := d.reachable(); err != nil {
 		return identity{}, err
 	}
 	pid, err := d.client.PID(ctx)
@@ -243,7 +270,7 @@ func (d *Daemon) remember(id identity) {
 
 func (d *Daemon) spawned() {
 	d.mu.Lock()
-	d.lastSpawn = time.Now()
+	d.lastSpawn, d.rested = time.Now(), false
 	d.mu.Unlock()
 }
 

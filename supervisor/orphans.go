@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -48,7 +47,11 @@ func (d *Daemon) KillOrphans(ctx context.Context) ([]Orphan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.killOrphans(ctx, live)
+	found, err := d.scan(live)
+	if err != nil {
+		return nil, err
+	}
+	return d.killOrphans(ctx, live, found)
 }
 
 // alive is the supervisord whose programs are no orphans, zero when there is
@@ -77,18 +80,18 @@ func (d *Daemon) alive(ctx context.Context) (identity, error) {
 	return id, nil
 }
 
-func (d *Daemon) killOrphans(ctx context.Context, live identity) ([]Orphan, error) {
-	var ended []Orphan
-	for {
-		found, err := d.scan(live)
-		if err != nil || len(found) == 0 {
-			return ended, err
-		}
+// killOrphans ends what is found, and looks again until nothing is.
+func (d *Daemon) killOrphans(ctx context.Context, live identity, found []Orphan) (ended []Orphan, err error) {
+	for len(found) > 0 {
 		if err := d.endAll(ctx, found); err != nil {
 			return ended, err
 		}
 		ended = append(ended, found...)
+		if found, err = d.scan(live); err != nil {
+			return ended, err
+		}
 	}
+	return ended, nil
 }
 
 // endAll ends each of them at the same time.
@@ -166,67 +169,4 @@ func (h *handle) end(ctx context.Context, sig syscall.Signal, patience, limit ti
 	hard, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not dead %s after SIGKILL", limit))
 	defer cancel()
 	return h.wait(hard)
-}
-
-// scan lists orphans. A child that has not executed its program yet carries no
-// mark: it is known by the session and the command line of the supervisord that
-// was last seen.
-func (d *Daemon) scan(live identity) ([]Orphan, error) {
-	url := d.Conf().ServerURL
-	pids, err := allPIDs()
-	if err != nil {
-		return nil, fmt.Errorf("looking for orphans: %w", err)
-	}
-	stats := make(map[int]procStat, len(pids))
-	for _, pid := range pids {
-		if s, err := readStat(pid); err == nil {
-			stats[pid] = s
-		}
-	}
-	d.mu.Lock()
-	last, lastAs := d.known, d.knownAs
-	d.mu.Unlock()
-	above := ancestors(stats, os.Getpid())
-	var out []Orphan
-	for pid, s := range stats {
-		if s.gone() || above[pid] || belongs(stats, s, live) {
-			continue
-		}
-		env, err := readEnviron(pid)
-		if err != nil {
-			continue // another user's, or just gone
-		}
-		cmd := commandLine(pid)
-		// Both are empty for the moment of exec itself.
-		unborn := last.pid != 0 && s.session == last.pid && s.identity != last && (cmd == lastAs || cmd == "")
-		if env["SUPERVISOR_SERVER_URL"] != url && env[spawnMark] != url && !unborn {
-			continue
-		}
-		out = append(out, Orphan{
-			PID: pid, Name: env["SUPERVISOR_PROCESS_NAME"], Group: env["SUPERVISOR_GROUP_NAME"],
-			Start: time.Now().Add(-s.age()), Command: cmd, identity: s.identity,
-		})
-	}
-	return out, nil
-}
-
-func ancestors(stats map[int]procStat, pid int) map[int]bool {
-	out := map[int]bool{}
-	for pid > 0 && !out[pid] {
-		out[pid] = true
-		pid = stats[pid].parent
-	}
-	return out
-}
-
-// belongs says that s is the live supervisord or of its family.
-func belongs(stats map[int]procStat, s procStat, live identity) bool {
-	if live.pid == 0 {
-		return false
-	}
-	// A supervisord that leads its session made that session's processes.
-	if s.session == live.pid {
-		return true
-	}
-	return ancestors(stats, s.pid)[live.pid]
 }

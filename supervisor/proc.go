@@ -96,15 +96,20 @@ func readEnviron(pid int) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	return variablesOf(b), nil
+}
+
+// variablesOf reads an environment as the kernel shows it.
+func variablesOf(environ []byte) map[string]string {
 	env := map[string]string{}
-	for _, kv := range strings.Split(string(b), "\x00") {
+	for _, kv := range strings.Split(string(environ), "\x00") {
 		if k, v, ok := strings.Cut(kv, "="); ok {
 			if _, twice := env[k]; !twice { // getenv finds the first
 				env[k] = v
 			}
 		}
 	}
-	return env, nil
+	return env
 }
 
 // commandLine is for a person to recognise a process by.

@@ -24,35 +24,41 @@ func (d *Daemon) Shutdown(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	if err := d.endSupervisord(ctx); err != nil {
+	forced, err := d.endSupervisord(ctx)
+	if err != nil {
 		return err
 	}
 	successor, err := d.tidy(ctx)
 	if err != nil {
 		return err
 	}
-	if err := d.awaitFamily(ctx, successor); err != nil {
+	words := d.limits.lastWords
+	if forced { // nobody has told the programs to end
+		words = 0
+	}
+	left, err := d.awaitFamily(ctx, successor, words)
+	if err != nil {
 		return err
 	}
-	killed, err := d.killOrphans(ctx, successor)
+	killed, err := d.killOrphans(ctx, successor, left)
 	if len(killed) > 0 {
 		d.log.Warn("processes outlived their supervisord and were ended", "count", len(killed))
 	}
 	return err
 }
 
-// endSupervisord returns when the process is gone.
-func (d *Daemon) endSupervisord(ctx context.Context) error {
+// endSupervisord returns when the process is gone, and whether it was killed.
+func (d *Daemon) endSupervisord(ctx context.Context) (forced bool, err error) {
 	for {
 		id, probe := d.probe(ctx)
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return false, context.Cause(ctx)
 		}
 		if id.pid == 0 {
 			if errors.Is(probe, ErrNotRunning) {
-				return nil
+				return false, nil
 			}
-			return probe
+			return false, probe
 		}
 		hung := errors.Is(probe, ErrHung)
 		if hung && d.patience() > 0 {
@@ -60,25 +66,21 @@ func (d *Daemon) endSupervisord(ctx context.Context) error {
 		}
 		h, err := hold(id)
 		if errors.Is(err, errGone) {
-			return nil
+			return false, nil
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
 		defer h.Close()
 		switch {
 		case hung:
-			return d.kill(ctx, h, "it does not answer")
+			return true, d.kill(ctx, h, "it does not answer")
 		case errors.Is(probe, ErrNotRunning):
-			return d.terminate(ctx, h)
+			return false, d.terminate(ctx, h)
 		}
 		return d.shutdown(ctx, h)
 	}
 }
-
-// shortest is what a supervisord gets to answer at least, also when those who
-// asked before have used up the patience with it.
-const shortest = 200 * time.Millisecond
 
 // probe asks for the pid, and finds the process by other means where no pid is
 // told. The error says what asking gave: nil, ErrHung, ErrNotRunning when its
@@ -88,7 +90,7 @@ func (d *Daemon) probe(ctx context.Context) (identity, error) {
 		return identity{}, err
 	}
 	asked := time.Now()
-	pid, err := d.client.pidWithin(ctx, min(readTimeout, max(d.patience(), shortest)))
+	pid, err := d.client.pidWithin(ctx, d.nextWait(0))
 	d.heard(ctx, asked, err)
 	if err == nil {
 		if s, serr := readStat(pid); serr == nil && !s.gone() {
@@ -106,34 +108,38 @@ func (d *Daemon) probe(ctx context.Context) (identity, error) {
 }
 
 // shutdown is the orderly way: programs, then supervisord, then its end. It
-// turns to kill when supervisord stops answering on the way.
-func (d *Daemon) shutdown(ctx context.Context, h *handle) error {
-	_, err := d.stopPrograms(ctx, nil)
-	if errors.Is(err, ErrHung) {
-		return d.kill(ctx, h, "it stopped answering")
-	}
-	var se *StopError
-	if err != nil && !errors.As(err, &se) {
-		return err
+// turns to kill when supervisord stops answering on the way. Programs that were
+// just seen at rest are not asked for again: supervisord itself stops what
+// somebody may have started since.
+func (d *Daemon) shutdown(ctx context.Context, h *handle) (forced bool, err error) {
+	if !d.rest(false) {
+		_, err := d.stopPrograms(ctx, nil)
+		if errors.Is(err, ErrHung) {
+			return true, d.kill(ctx, h, "it stopped answering")
+		}
+		var se *StopError
+		if err != nil && !errors.As(err, &se) {
+			return false, err
+		}
 	}
 	err = d.client.Shutdown(ctx)
 	switch {
 	case ctx.Err() != nil:
-		return context.Cause(ctx)
+		return false, context.Cause(ctx)
 	case errors.Is(err, ErrHung):
-		return d.kill(ctx, h, "it stopped answering")
+		return true, d.kill(ctx, h, "it stopped answering")
 	}
 	// Not asked again before it is late: an RPC can disturb the end.
 	if err := d.waitFor(ctx, h, d.limits.hung); err == nil || ctx.Err() != nil {
-		return err
+		return false, err
 	}
 	if _, err := d.client.State(ctx); errors.Is(err, ErrShuttingDown) {
 		// It has slow programs that somebody started behind us.
 		if err := d.waitFor(ctx, h, d.limits.shutdown); err == nil || ctx.Err() != nil {
-			return err
+			return false, err
 		}
 	}
-	return d.kill(ctx, h, "it did not end")
+	return true, d.kill(ctx, h, "it did not end")
 }
 
 // terminate ends a supervisord whose socket somebody removed.
@@ -198,16 +204,17 @@ func (d *Daemon) tidy(ctx context.Context) (successor identity, err error) {
 	return identity{}, nil
 }
 
-// awaitFamily gives the last processes a moment to follow their supervisord.
-func (d *Daemon) awaitFamily(ctx context.Context, live identity) error {
-	until := time.Now().Add(d.limits.lastWords)
+// awaitFamily gives the last processes a moment to follow their supervisord, and
+// lists those that have not.
+func (d *Daemon) awaitFamily(ctx context.Context, live identity, words time.Duration) ([]Orphan, error) {
+	until := time.Now().Add(words)
 	for {
 		left, err := d.scan(live)
 		if err != nil || len(left) == 0 || time.Now().After(until) {
-			return err
+			return left, err
 		}
 		if err := pause(ctx, 10*time.Millisecond); err != nil {
-			return err
+			return nil, err
 		}
 	}
 }

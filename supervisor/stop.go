@@ -26,18 +26,26 @@ func (d *Daemon) StopPrograms(ctx context.Context, progress func([]Process)) ([]
 	return d.stopPrograms(ctx, progress)
 }
 
+// stopPoll is how long a stop goes without asking supervisord while programs
+// take their time to end.
+const stopPoll = 50 * time.Millisecond
+
 // stopper is the state of one stop.
 type stopper struct {
 	d        *Daemon
-	settings map[string]Settings
+	began    time.Time
+	limit    time.Duration
+	settings map[string]Settings  // nil until a program takes its time
 	stopping map[string]time.Time // since when, or when last signalled, by spec
+	ended    map[int]bool         // pids whose end was seen
+	idle     time.Duration        // how long to wait where there is no process to wait for
 }
 
 func (d *Daemon) stopPrograms(ctx context.Context, progress func([]Process)) ([]Process, error) {
-	s := &stopper{d: d, settings: map[string]Settings{}, stopping: map[string]time.Time{}}
+	s := &stopper{d: d, began: time.Now(), stopping: map[string]time.Time{}, ended: map[int]bool{}, idle: 5 * time.Millisecond}
+	d.rest(false)
 	var last []Process
-	began, limit, quiet := time.Now(), d.limits.stop, 0
-	for poll := 5 * time.Millisecond; ; poll = min(2*poll, 50*time.Millisecond) {
+	for quiet := 0; ; {
 		ps, err := d.observe(ctx)
 		if errors.Is(err, ErrNotRunning) || errors.Is(err, ErrShuttingDown) {
 			return nil, nil
@@ -53,40 +61,59 @@ func (d *Daemon) stopPrograms(ctx context.Context, progress func([]Process)) ([]
 			// What EXITED may be restarted, and the question just asked makes
 			// supervisord do it: only a second look shows.
 			if quiet++; quiet > 1 || !anyExited(ps) {
+				d.rest(true)
 				return ps, nil
 			}
 			continue
 		}
 		quiet = 0
-		if len(s.settings) == 0 {
-			if limit, err = s.load(ctx); err != nil {
-				return ps, err
-			}
-		}
-		if time.Since(began) > limit {
-			return ps, s.giveUp(ps, limit)
-		}
-		if err := s.step(ctx, ps); err != nil {
-			return ps, err
-		}
-		if err := pause(ctx, poll); err != nil {
+		// One that is gone, or about to be, is found to be when it is asked again.
+		if err := s.push(ctx, ps); err != nil && !errors.Is(err, ErrNotRunning) && !errors.Is(err, ErrShuttingDown) {
 			return ps, err
 		}
 	}
 }
 
+// push does what one snapshot asks for and waits until it is time for the next:
+// at once when all that were active have ended.
+func (s *stopper) push(ctx context.Context, ps []Process) error {
+	// Before that no signal is sent again and nothing is given up: most stops
+	// need not ask supervisord how the programs are to be stopped.
+	if s.settings == nil && time.Since(s.began) >= s.d.limits.sigAgain {
+		if err := s.load(ctx); err != nil {
+			return err
+		}
+	}
+	if s.settings != nil && time.Since(s.began) > s.limit {
+		return s.giveUp(ps)
+	}
+	ends := watch(ps, s.ended)
+	defer ends.Close()
+	if err := s.step(ctx, ps); err != nil {
+		return err
+	}
+	if len(ends.fds) > 0 {
+		return ends.wait(ctx, stopPoll, s.ended)
+	}
+	wait := s.idle
+	s.idle = min(2*s.idle, stopPoll)
+	return pause(ctx, wait)
+}
+
 // load reads the stop signals and how long the slowest program may take.
-func (s *stopper) load(ctx context.Context) (time.Duration, error) {
+func (s *stopper) load(ctx context.Context) error {
 	settings, err := s.d.client.Settings(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	var slowest time.Duration
+	s.settings = make(map[string]Settings, len(settings))
 	for _, set := range settings {
 		s.settings[spec(set.Group, set.Name)] = set
 		slowest = max(slowest, seconds(set.StopWaitSecs))
 	}
-	return slowest + s.d.limits.stop, nil
+	s.limit = slowest + s.d.limits.stop
+	return nil
 }
 
 // step asks for what is still wanting after one snapshot.
@@ -137,12 +164,21 @@ func (s *stopper) signalAgain(ctx context.Context, p Process) error {
 	return err
 }
 
-func (s *stopper) giveUp(ps []Process, limit time.Duration) error {
+func (s *stopper) giveUp(ps []Process) error {
 	e := &StopError{}
 	for _, p := range active(ps) {
-		e.Programs = append(e.Programs, Failure{Process: p, Reason: fmt.Sprintf("still %s after %s", p.State, limit)})
+		e.Programs = append(e.Programs, Failure{Process: p, Reason: fmt.Sprintf("still %s after %s", p.State, s.limit)})
 	}
 	return e
+}
+
+// rest notes whether a stop has just seen all programs at rest, and returns
+// what was noted before.
+func (d *Daemon) rest(rested bool) (before bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before, d.rested = d.rested, rested
+	return before
 }
 
 // unsettled is how long the youngest process still needs to hear its signals:
