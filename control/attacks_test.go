@@ -79,7 +79,7 @@ func TestAttack23ForgedOutcome(t *testing.T) {
 	ann, bob := NewKey(), NewKey()
 	c := NewClient(ClientOptions{Keys: func(string) Ring { return ann.Ring() }})
 	cmd := Command{Verb: StopTestbed, ID: "a", Username: "ann"}
-	w := &call{username: "ann", ring: ann.Ring(), intent: cmd.Intent(), replies: make(chan Reply, 8)}
+	w := &call{username: "ann", ring: ann.Ring(), intent: cmd.Intent(), replies: make(chan *Reply, 8)}
 	c.enter("a", w)
 	lie := Reply{CommandID: "a", Kind: Final, Outcome: Succeeded, Intent: cmd.Intent()}
 	send := func(r Reply, sign func([]byte) string) {
@@ -91,7 +91,7 @@ func TestAttack23ForgedOutcome(t *testing.T) {
 	thief.ID = ann.ID
 	dead := ann
 	dead.Until = time.Now()
-	w2 := &call{username: "ann", ring: dead.Ring(), intent: cmd.Intent(), replies: make(chan Reply, 8)}
+	w2 := &call{username: "ann", ring: dead.Ring(), intent: cmd.Intent(), replies: make(chan *Reply, 8)}
 	for name, sign := range map[string]func([]byte) string{
 		"unsigned":    func([]byte) string { return "" },
 		"bob's":       func(b []byte) string { return bob.Sign(DomainReply, b) },

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"strconv"
 	"sync"
 	"time"
 
@@ -61,7 +62,7 @@ type call struct {
 	username string
 	ring     Ring
 	intent   string
-	replies  chan Reply
+	replies  chan *Reply   // pointers, and few: a ping needs one
 	rejoined chan struct{} // holds one when the broker has just begun to deliver replies again
 	rejected *swf.Error    // what a manager said of a copy that it did not let in; guarded by Client.mu
 }
@@ -140,7 +141,7 @@ func (c *Client) Ask(ctx context.Context, cmd Command, progress func(Reply)) (r 
 	if err := c.subscribe(ctx); err != nil {
 		return Reply{}, err
 	}
-	w := &call{username: cmd.Username, ring: c.o.Keys(cmd.Username), intent: cmd.Intent(), replies: make(chan Reply, 64), rejoined: make(chan struct{}, 1)}
+	w := &call{username: cmd.Username, ring: c.o.Keys(cmd.Username), intent: cmd.Intent(), replies: make(chan *Reply, 16), rejoined: make(chan struct{}, 1)}
 	copies, err := c.copies(ctx, &cmd, w.ring, body)
 	if err != nil {
 		return Reply{}, err
@@ -175,8 +176,8 @@ func (c *Client) copies(ctx context.Context, cmd *Command, ring Ring, body []byt
 	h := map[string]string{
 		"correlation-id": cmd.ID,
 		"reply-to":       cmd.ReplyTo,
-		"expires":        fmt.Sprint(cmd.ExpiresAt.Add(BrokerSlop).UnixMilli()),
-		"persistent":     fmt.Sprint(cmd.Verb.Effect()),
+		"expires":        strconv.FormatInt(cmd.ExpiresAt.Add(BrokerSlop).UnixMilli(), 10),
+		"persistent":     strconv.FormatBool(cmd.Verb.Effect()),
 	}
 	MarkTrace(ctx, h)
 	m := amq.Message{Destination: c.o.Queue(cmd.Username), Headers: h, Body: body}
@@ -187,9 +188,11 @@ func (c *Client) copies(ctx context.Context, cmd *Command, ring Ring, body []byt
 	known := c.known[cmd.Username]
 	c.mu.Unlock()
 	var copies []amq.Message
-	for _, k := range ring.signers(known) {
+	for i, k := range ring.signers(known) {
 		signed := m
-		signed.Headers = maps.Clone(h)
+		if i > 0 { // most have one key, and one copy
+			signed.Headers = maps.Clone(h)
+		}
 		signed.Headers[SignatureHeader] = k.Sign(DomainCommand, body)
 		copies = append(copies, signed)
 	}
@@ -218,13 +221,13 @@ func (c *Client) exchange(ctx context.Context, cmd *Command, copies []amq.Messag
 		select {
 		case r := <-w.replies:
 			if r.Kind == Final {
-				return r, nil
+				return *r, nil
 			}
 			heard = true
 			pause = acceptedPause
 			again.Reset(pause)
 			if progress != nil {
-				progress(r)
+				progress(*r)
 			}
 		case <-w.rejoined:
 			again.Reset(0)
@@ -331,14 +334,14 @@ func (c *Client) receive(_ context.Context, d *amq.Delivery) {
 			c.known[w.username] = r.Pong.KeyIDs
 		}
 		select {
-		case w.replies <- r:
+		case w.replies <- &r:
 		default: // only progress can pile up so; the outcome must get through
 			if r.Kind == Final {
 				select {
 				case <-w.replies:
 				default: // the reader was quicker
 				}
-				w.replies <- r // nobody else sends: there is room
+				w.replies <- &r // nobody else sends: there is room
 			}
 		}
 	}

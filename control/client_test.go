@@ -26,7 +26,7 @@ func TestOutcomePassesPiledUpProgress(t *testing.T) {
 	final := delivery(t, Reply{CommandID: "a", Kind: Final, Outcome: Succeeded})
 	progress := delivery(t, Reply{CommandID: "a", Kind: Progress})
 	for range 500 {
-		w := &call{replies: make(chan Reply, 2)}
+		w := &call{replies: make(chan *Reply, 2)}
 		c.enter("a", w)
 		for range 5 {
 			c.receive(context.Background(), progress)
@@ -54,7 +54,7 @@ func TestOutcomePassesPiledUpProgress(t *testing.T) {
 func TestRepliesGoToTheirIntent(t *testing.T) {
 	c := NewClient(ClientOptions{})
 	start, stop := Command{Verb: StartTestbed, ID: "a"}, Command{Verb: StopTestbed, ID: "a"}
-	first, second := &call{intent: start.Intent(), replies: make(chan Reply, 4)}, &call{intent: stop.Intent(), replies: make(chan Reply, 4)}
+	first, second := &call{intent: start.Intent(), replies: make(chan *Reply, 4)}, &call{intent: stop.Intent(), replies: make(chan *Reply, 4)}
 	c.enter("a", first)
 	c.enter("a", second)
 	c.receive(context.Background(), delivery(t, Reply{CommandID: "a", Intent: stop.Intent(), Kind: Final}))
@@ -91,7 +91,7 @@ func TestAskAgainWhenRepliesAreSubscribedAnew(t *testing.T) {
 	c := NewClient(ClientOptions{Bus: bus})
 	cmd := Command{ID: "a", Verb: StartTestbed, Username: "alice", IssuedBy: "alice"}
 	cmd.Complete(time.Now())
-	w := &call{intent: cmd.Intent(), replies: make(chan Reply, 4), rejoined: make(chan struct{}, 1)}
+	w := &call{intent: cmd.Intent(), replies: make(chan *Reply, 4), rejoined: make(chan struct{}, 1)}
 	c.enter("a", w)
 	got := make(chan Reply)
 	go func() {

@@ -81,8 +81,8 @@ func (r Ring) IDs() []string {
 
 // Key returns the key with that id, if it lives, else the zero Key.
 func (r Ring) Key(id string) Key {
-	for _, k := range r.live() {
-		if k.ID == id {
+	for _, k := range slices.Backward(r.keys) {
+		if k.ID == id && !k.Dead(time.Now()) {
 			return k
 		}
 	}
@@ -91,8 +91,11 @@ func (r Ring) Key(id string) Key {
 
 // Newest returns the newest key that lives, else the zero Key.
 func (r Ring) Newest() Key {
-	if live := r.live(); len(live) > 0 {
-		return live[0]
+	now := time.Now()
+	for _, k := range slices.Backward(r.keys) {
+		if !k.Dead(now) {
+			return k
+		}
 	}
 	return Key{}
 }

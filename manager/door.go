@@ -45,6 +45,9 @@ func (m *Manager) receive(_ context.Context, d *amq.Delivery) {
 		m.turnAway(d, err)
 		return
 	}
+	if !cmd.Verb.Effect() { // a look that is lost with its manager is asked again
+		ack()
+	}
 	m.submit(submission{cmd: cmd, ack: ack, sender: control.ParseTrace(d.Headers[control.TraceHeader]), replyTo: replyTo{answerable(cmd.ReplyTo), control.SignedBy(d.Headers[control.SignatureHeader])}})
 	if ack(); cmd.Verb.Effect() {
 		m.at(AtAcked)

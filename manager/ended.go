@@ -57,7 +57,7 @@ func (m *Manager) noticeRunner(ctx context.Context, at time.Time, seen Observati
 // orphaned reports whether processes of a supervisord that is gone live on, or
 // may.
 func (t *Testbed) orphaned(ctx context.Context) bool {
-	d, err := t.daemon(nil, "")
+	d, err := t.daemon()
 	if err != nil {
 		return true
 	}

@@ -58,7 +58,7 @@ func holder(t *testing.T, path string) *exec.Cmd {
 func (b *bench) execLock() string {
 	b.t.Helper()
 	tb := b.testbed()
-	d, err := tb.daemon(nil, "")
+	d, err := tb.daemon()
 	if err != nil {
 		b.t.Fatal(err)
 	}

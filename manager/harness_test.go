@@ -357,7 +357,7 @@ func names(programs []swf.Program) []string {
 // killSupervisord ends it as a crash would; its programs become orphans.
 func (b *bench) killSupervisord() {
 	b.t.Helper()
-	d, err := b.testbed().daemon(nil, "")
+	d, err := b.testbed().daemon()
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -382,7 +382,7 @@ func (b *bench) killSupervisord() {
 // signalSupervisord sends it a signal and returns its pid.
 func (b *bench) signalSupervisord(sig syscall.Signal) int {
 	b.t.Helper()
-	d, err := b.testbed().daemon(nil, "")
+	d, err := b.testbed().daemon()
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -16,20 +16,22 @@ import (
 // look answers ping and status. Neither is journaled.
 func (m *Manager) look(ctx context.Context, c *control.Command) control.Reply {
 	r := control.Reply{CommandID: c.ID, Kind: control.Final, Outcome: control.Succeeded}
-	if c.Verb == control.Ping {
-		r.Pong = m.pong("")
-		return r
-	}
-	if c.Of != nil && c.Of.CommandID != "" {
+	lookup := c.Of != nil && c.Of.CommandID != ""
+	if lookup {
 		of := m.lookup(c)
-		r.Of, r.Pong = &of, m.pong("")
+		r.Of = &of
+	}
+	if lookup || c.Verb == control.Ping {
+		var o Observation
+		o.note, _ = m.o.Testbed.lastStart()
+		r.Pong = m.pong(o)
 		return r
 	}
 	seen, err := m.o.Testbed.Observe(ctx)
 	if err != nil {
 		r.Outcome, r.Error = control.Failed, swf.AsError(err)
 	}
-	r.Pong = m.pong(seen.Supervisor)
+	r.Pong = m.pong(seen)
 	r.Pong.State = m.state(seen)
 	r.Programs, r.Namespace, r.Config = seen.Programs, seen.Namespace, seen.Config
 	switch {
@@ -48,13 +50,13 @@ func (m *Manager) look(ctx context.Context, c *control.Command) control.Reply {
 }
 
 // pong tells who answers and what it is busy with.
-func (m *Manager) pong(supervisor string) *control.Pong {
+func (m *Manager) pong(seen Observation) *control.Pong {
 	host, _ := os.Hostname()
-	namespace, config := m.o.Testbed.Current()
+	namespace, config := seen.note.where()
 	p := &control.Pong{
 		Protocol: control.Protocol, Instance: m.instance, Username: m.o.Username, Host: host, PID: os.Getpid(),
 		Version: m.o.Version, Now: time.Now(), State: swf.TestbedUnknown, Namespace: namespace, Config: config,
-		Dir: m.o.Testbed.Dir(), Supervisor: supervisor,
+		Dir: m.o.Testbed.Dir(), Supervisor: seen.Supervisor,
 	}
 	p.KeyIDs = m.o.Keys().IDs()
 	if j := m.exec.Holder(); j != nil {

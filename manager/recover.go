@@ -115,7 +115,7 @@ func (t *Testbed) Bears(startIDs ...string) bool {
 	if live := t.StartID(); live != "" {
 		return slices.Contains(startIDs, live)
 	}
-	d, err := t.daemon(nil, "")
+	d, err := t.daemon()
 	if err != nil {
 		return false
 	}

@@ -2,7 +2,7 @@ package manager
 
 import (
 	"context"
-	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -115,7 +115,7 @@ func (m *Manager) publishReply(o outbound) {
 	h := map[string]string{
 		"correlation-id": o.reply.CommandID,
 		"persistent":     "false",
-		"expires":        fmt.Sprint(time.Now().Add(replyTTL + control.BrokerSlop).UnixMilli()),
+		"expires":        strconv.FormatInt(time.Now().Add(replyTTL+control.BrokerSlop).UnixMilli(), 10),
 	}
 	control.MarkTrace(o.trace, h)
 	if ring := m.o.Keys(); !ring.IsZero() {

@@ -119,20 +119,20 @@ func (t *Testbed) plan(req StartRequest) (*plan, error) {
 	}
 	p := &plan{id: req.ID, testbed: tb, programs: tb.EnabledPrograms(), configPath: t.o.Paths.Resolved(req.ID)}
 	extra := map[string]string{"SWF_TESTBED_CONFIG": p.configPath, "SWF_START_ID": req.ID}
-	if p.env, err = t.environ(extra); err != nil {
+	if p.env, err = t.environ(nil, extra); err != nil {
 		return nil, err
 	}
 	binary, err := t.o.Binary()
 	if err != nil {
 		return nil, err
 	}
-	if p.daemon, err = t.daemon(extra, binary); err != nil {
+	if p.daemon, err = t.describe(p.env, binary); err != nil {
 		return nil, err
 	}
 	names := programNames(p.daemon.Conf())
 	for _, name := range p.programs {
 		if !slices.Contains(names, name) {
-			return nil, swf.E(swf.CodeUnknownProgram, fmt.Sprintf("%s has no program %q, which %s needs", t.confPath(), name, tb.Name),
+			return nil, swf.E(swf.CodeUnknownProgram, fmt.Sprintf("%s has no program %q, which %s needs", t.confPath, name, tb.Name),
 				"it has "+strings.Join(names, ", ")+`; add the program, or name another with program = "…" in the agent's section`)
 		}
 	}
@@ -304,7 +304,7 @@ func (t *Testbed) undo(ctx context.Context, p *plan, why error) ([]swf.Program, 
 	left, err := t.takeDown(ctx, p.daemon, func(string, []swf.Program) {})
 	if err != nil {
 		e := swf.AsError(why)
-		return left, swf.E(e.Code, e.Message+"; and undoing the start failed too", "call stop_user_testbed (testbed stop-agents), then start again").Because(errors.Join(why, err))
+		return left.Programs, swf.E(e.Code, e.Message+"; and undoing the start failed too", "call stop_user_testbed (testbed stop-agents), then start again").Because(errors.Join(why, err))
 	}
-	return left, why
+	return left.Programs, why
 }

@@ -35,45 +35,44 @@ func StoppedMessage(s Stopped) string {
 // down. When it returns without an error no process of the testbed is left.
 // Stopping what does not run succeeds.
 func (t *Testbed) Stop(ctx context.Context, progress Progress) (Stopped, error) {
-	var s Stopped
 	if progress == nil {
 		progress = func(string, []swf.Program) {}
 	}
-	d, err := t.daemon(nil, "")
+	d, err := t.daemon()
 	if err != nil {
-		return s, err
+		return Stopped{}, err
 	}
 	lock, err := t.waitLock(ctx, d)
 	if err != nil {
-		return s, err
+		return Stopped{}, err
 	}
 	defer lock.Unlock()
 	t.at(AtStopping)
-	s.Namespace, s.Config = t.Current()
-	processes, err := d.Observe(ctx)
-	if errors.Is(err, supervisor.ErrHung) { // it will not stop anything: kill it and what it leaves
-		s.Killed = true
-		return s, t.shutDown(ctx, d)
-	}
-	s.Active = len(activeNames(t.programs(processes, nil)))
-	s.Programs, err = t.takeDown(ctx, d, progress)
+	namespace, config := t.Current()
+	s, err := t.takeDown(ctx, d, progress)
+	s.Namespace, s.Config = namespace, config
 	return s, err
 }
 
 // takeDown ends all programs, supervisord and whatever it may have left.
-func (t *Testbed) takeDown(ctx context.Context, d *supervisor.Daemon, progress Progress) ([]swf.Program, error) {
+func (t *Testbed) takeDown(ctx context.Context, d *supervisor.Daemon, progress Progress) (Stopped, error) {
+	var s Stopped
 	processes, err := d.StopPrograms(ctx, func(now []supervisor.Process) {
 		programs := t.programs(now, nil)
 		if n := len(activeNames(programs)); n > 0 {
+			s.Active = max(s.Active, n)
 			progress(fmt.Sprintf("stopping, %d programs still active", n), programs)
 		}
 	})
+	if s.Killed = errors.Is(err, supervisor.ErrHung); !s.Killed { // what it said before is no more true
+		s.Programs = t.programs(processes, nil)
+	}
 	// One that does not run or does not answer is for Shutdown to deal with.
-	if err != nil && !errors.Is(err, supervisor.ErrNotRunning) && !errors.Is(err, supervisor.ErrHung) {
-		return t.programs(processes, nil), supervisorFailed("the programs could not be stopped", err)
+	if err != nil && !errors.Is(err, supervisor.ErrNotRunning) && !s.Killed {
+		return s, supervisorFailed("the programs could not be stopped", err)
 	}
 	t.at(AtStopped)
-	return t.programs(processes, nil), t.shutDown(ctx, d)
+	return s, t.shutDown(ctx, d)
 }
 
 // shutDown ends supervisord, by force where it hangs, and whatever it leaves.
@@ -82,7 +81,7 @@ func (t *Testbed) shutDown(ctx context.Context, d *supervisor.Daemon) error {
 		return supervisorFailed("supervisord could not be shut down", err)
 	}
 	t.at(AtDown)
-	if err := os.Remove(t.startedPath()); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(t.startedPath); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	t.at(AtUnnoted)
@@ -95,7 +94,7 @@ func (t *Testbed) execLockPath(d *supervisor.Daemon) string { return t.besideSoc
 
 // LifeLockPath is the lock that a manager of this testbed holds while it lives.
 func (t *Testbed) LifeLockPath() (string, error) {
-	d, err := t.daemon(nil, "")
+	d, err := t.daemon()
 	if err != nil {
 		return "", err
 	}

@@ -36,14 +36,18 @@ type TestbedOptions struct {
 // Testbed drives the supervisord of one user: the same code for the manager
 // and for the CLI when no manager runs. Start and Stop exclude each other, also
 // between processes; everything else may be called at any time.
-type Testbed struct{ o TestbedOptions }
+type Testbed struct {
+	o                     TestbedOptions
+	confPath, startedPath string
+	kept                  kept
+}
 
 // NewTestbed returns a Testbed; nothing is touched yet.
 func NewTestbed(o TestbedOptions) *Testbed {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Testbed{o}
+	return &Testbed{o: o, confPath: o.Paths.SupervisordConf(), startedPath: filepath.Join(o.Paths.State, "started.json"), kept: kept{tick: fileTick}}
 }
 
 // Progress hears how far a start or a stop is, in the user's words.
@@ -51,8 +55,6 @@ type Progress func(text string, programs []swf.Program)
 
 // Dir returns the testbed folder.
 func (t *Testbed) Dir() string { return t.o.Paths.Dir }
-
-func (t *Testbed) confPath() string { return t.o.Paths.SupervisordConf() }
 
 // started is what a start leaves on disk for those who look later.
 type started struct {
@@ -68,10 +70,8 @@ type started struct {
 // starts are those of which something may run.
 func (s *started) starts() []string { return append([]string{s.StartID}, s.Replaces...) }
 
-func (t *Testbed) startedPath() string { return filepath.Join(t.o.Paths.State, "started.json") }
-
 func (t *Testbed) readStarted() (*started, error) {
-	b, err := os.ReadFile(t.startedPath())
+	b, err := os.ReadFile(t.startedPath)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -80,25 +80,36 @@ func (t *Testbed) readStarted() (*started, error) {
 	}
 	var s started
 	if err := json.Unmarshal(b, &s); err != nil {
-		return nil, swf.E(swf.CodeEnvironment, fmt.Sprintf("%s, the note of the last start, cannot be read", t.startedPath()),
+		return nil, swf.E(swf.CodeEnvironment, fmt.Sprintf("%s, the note of the last start, cannot be read", t.startedPath),
 			"stop the testbed (testbed stop-agents), which removes it, then start again").Because(err)
 	}
 	return &s, nil
 }
 
+// lastStart is readStarted for those who look: the note as it was read before
+// while its file is the same. Nobody may change it.
+func (t *Testbed) lastStart() (*started, error) {
+	return t.kept.lastStart(t.startedPath, t.readStarted)
+}
+
 func (t *Testbed) writeStarted(s *started) error {
-	tmp := t.startedPath() + ".new"
+	tmp := t.startedPath + ".new"
 	if err := os.WriteFile(tmp, rawJSON(s), 0o600); err != nil {
 		return err
 	}
-	return os.Rename(tmp, t.startedPath())
+	return os.Rename(tmp, t.startedPath)
 }
 
 // Current returns the namespace and the configuration of the last start, ""
 // when the testbed is stopped.
 func (t *Testbed) Current() (namespace, configName string) {
-	s, err := t.readStarted()
-	if err != nil || s == nil {
+	s, _ := t.lastStart()
+	return s.where()
+}
+
+// where is the namespace and the configuration of a start, "" of none.
+func (s *started) where() (namespace, configName string) {
+	if s == nil {
 		return "", ""
 	}
 	return s.Namespace, s.Config
@@ -110,7 +121,7 @@ const adopted = "-"
 // StartID returns the id that the live supervisord carries in its
 // environment, adopted when it carries none, or "" when none lives.
 func (t *Testbed) StartID() string {
-	d, err := t.daemon(nil, "")
+	d, err := t.daemon()
 	if err != nil {
 		return ""
 	}
@@ -126,28 +137,45 @@ func (t *Testbed) StartID() string {
 	return adopted
 }
 
-// daemon gives the life cycle of this testbed's supervisord. extra completes
-// the environment that the configuration file is expanded with. binary may be
-// "" for what does not spawn.
-func (t *Testbed) daemon(extra map[string]string, binary string) (*supervisor.Daemon, error) {
-	env, err := t.environ(extra)
+// daemon gives the life cycle of this testbed's supervisord, read afresh, for
+// all but its start.
+func (t *Testbed) daemon() (*supervisor.Daemon, error) {
+	s, _ := t.readStarted() // what cannot be read is told by those who need it
+	env, err := t.environ(s, nil)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(t.confPath()); err != nil {
-		return nil, swf.E(swf.CodeEnvironment, fmt.Sprintf("there is no %s", t.confPath()),
+	return t.describe(env, "")
+}
+
+// lookDaemon is daemon for those who only look: as it was read before while the
+// file and the environment are the same.
+func (t *Testbed) lookDaemon(s *started) (*supervisor.Daemon, error) {
+	env, err := t.environ(s, nil)
+	if err != nil {
+		return nil, err
+	}
+	return t.kept.supervisor(t.confPath, env, func() (*supervisor.Daemon, error) { return t.describe(env, "") })
+}
+
+// describe reads the configuration file as a supervisord with that environment
+// would. binary may be "" for what does not spawn.
+func (t *Testbed) describe(env []string, binary string) (*supervisor.Daemon, error) {
+	if _, err := os.Stat(t.confPath); err != nil {
+		return nil, swf.E(swf.CodeEnvironment, fmt.Sprintf("there is no %s", t.confPath),
 			"run testbed init in that folder, or name the right one with --dir").Because(err)
 	}
-	d, err := supervisor.New(supervisor.Options{Conf: t.confPath(), Binary: binary, Dir: t.o.Paths.Dir, Env: env, Log: t.o.Log})
+	d, err := supervisor.New(supervisor.Options{Conf: t.confPath, Binary: binary, Dir: t.o.Paths.Dir, Env: env, Log: t.o.Log})
 	if err != nil {
 		return nil, swf.E(swf.CodeInvalidConfig, err.Error(), "mend the file, then try again").Because(err)
 	}
 	return d, nil
 }
 
-func (t *Testbed) environ(extra map[string]string) ([]string, error) {
+// environ is what supervisord gets; s is the last start, or nil.
+func (t *Testbed) environ(s *started, extra map[string]string) ([]string, error) {
 	all := map[string]string{"SWF_STATE_DIR": t.o.Paths.State}
-	if s, err := t.readStarted(); err == nil && s != nil {
+	if s != nil {
 		all["SWF_TESTBED_CONFIG"] = s.ConfigPath
 	}
 	for k, v := range extra {
@@ -166,13 +194,15 @@ type Observation struct {
 	Supervisor string // running, stopped or hung
 	Namespace  string
 	Config     string
+	note       *started // of the last start, whatever runs; nil: none
 }
 
 // Observe asks supervisord. A supervisord that does not run is not an error;
 // one that hangs is supervisor_failed.
 func (t *Testbed) Observe(ctx context.Context) (Observation, error) {
 	seen := Observation{State: swf.TestbedUnknown}
-	d, err := t.daemon(nil, "")
+	seen.note, _ = t.lastStart() // what is wrong with it matters where something runs
+	d, err := t.lookDaemon(seen.note)
 	if err != nil {
 		return seen, err
 	}
@@ -188,15 +218,13 @@ func (t *Testbed) Observe(ctx context.Context) (Observation, error) {
 		return seen, supervisorFailed("supervisord could not be asked", err)
 	}
 	seen.Supervisor = "running"
-	s, err := t.readStarted()
-	seen.Programs = t.programs(processes, s)
+	seen.note, err = t.lastStart() // again: supervisord took its time
+	seen.Programs = t.programs(processes, seen.note)
 	if err != nil {
 		return seen, err
 	}
-	seen.State = sumUp(seen.Programs, s)
-	if s != nil {
-		seen.Namespace, seen.Config = s.Namespace, s.Config
-	}
+	seen.State = sumUp(seen.Programs, seen.note)
+	seen.Namespace, seen.Config = seen.note.where()
 	return seen, nil
 }
 
@@ -263,7 +291,8 @@ func activeNames(programs []swf.Program) []string {
 // Log returns the last n bytes of a program's own log, also after everything
 // has stopped: that is when one wants to know why.
 func (t *Testbed) Log(ctx context.Context, program string, n int) (string, error) {
-	d, err := t.daemon(nil, "")
+	s, _ := t.lastStart()
+	d, err := t.lookDaemon(s)
 	if err != nil {
 		return "", err
 	}
@@ -283,7 +312,7 @@ func (t *Testbed) Log(ctx context.Context, program string, n int) (string, error
 			return d.Tail(supervisor.Process{Name: p.Name, Group: p.Group, LogFile: p.LogFile}, n)
 		}
 	}
-	return "", swf.E(swf.CodeSupervisorFailed, fmt.Sprintf("supervisord does not run, and %s names no log file for %s", t.confPath(), program),
+	return "", swf.E(swf.CodeSupervisorFailed, fmt.Sprintf("supervisord does not run, and %s names no log file for %s", t.confPath, program),
 		"start the testbed, or give the program a stdout_logfile")
 }
 

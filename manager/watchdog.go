@@ -134,7 +134,7 @@ const jobSlack = 2 * time.Minute
 // fails at its last moment is undone within rollbackTime.
 func (m *Manager) jobBound(verb control.Verb) time.Duration {
 	var up, down time.Duration
-	if d, err := m.o.Testbed.daemon(nil, ""); err == nil {
+	if d, err := m.o.Testbed.daemon(); err == nil {
 		for _, p := range d.Conf().Programs {
 			up = max(up, time.Duration(p.StartSecs)*time.Second)
 			down = max(down, time.Duration(p.StopWaitSecs)*time.Second)

@@ -1,11 +1,11 @@
 package swf
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -50,7 +50,7 @@ func NaiveStamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05
 // ActiveMQ Classic mangles UTF-8 sequences of four bytes, and signatures cover
 // exact bytes, so nothing else goes over the bus.
 func ASCIIJSON(b []byte) []byte {
-	if bytes.IndexFunc(b, func(r rune) bool { return r >= 0x7f }) < 0 {
+	if !slices.ContainsFunc(b, func(c byte) bool { return c >= 0x7f }) {
 		return b
 	}
 	out := make([]byte, 0, len(b)+len(b)/4)

@@ -11,6 +11,9 @@ import (
 // for a terminal and for a reader who must see all of it. Line breaks and tabs
 // stay.
 func Printable(s string) string {
+	if plain(s) {
+		return s
+	}
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	if !strings.ContainsFunc(s, hidden) {
 		return s
@@ -29,6 +32,17 @@ func Printable(s string) string {
 		i += size
 	}
 	return b.String()
+}
+
+// plain reports whether s is visible ASCII, blanks, tabs and line ends alone, as
+// nearly all is.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < ' ' || c > '~') && c != '\n' && c != '\t' {
+			return false
+		}
+	}
+	return true
 }
 
 // hidden reports whether a reader of the text would not see this character.

@@ -55,35 +55,12 @@ func (s *Set) look(ctx context.Context, p swf.Principal, user string) look {
 	ctx, cancel := context.WithTimeout(ctx, s.o.PingWait)
 	defer cancel()
 	l := look{python: s.python(user)}
-	var statusErr error
 	var wg sync.WaitGroup
-	status := make(chan struct{})
-	wg.Go(func() {
-		if !l.python && l.hasPong(status) {
-			return
-		}
-		pong, err := s.o.Commander.Ping(ctx, user)
-		switch {
-		case err == nil:
-			pong = cleanPong(pong)
-			l.pong = &pong
-		case !swf.IsCode(err, swf.CodeNoManager):
-			l.brokerErr = swf.AsError(err)
-		}
-	})
-	wg.Go(func() {
-		defer close(status)
-		var r control.Reply
-		r, statusErr = s.o.Commander.Ask(ctx, control.Command{Verb: control.Status, Username: user, IssuedBy: p.Name}, nil)
-		if statusErr == nil && r.Outcome != control.Pending {
-			r = cleanReply(r)
-			l.status = &r
-		}
-	})
 	wg.Go(func() { l.agent, l.agentErr = s.o.Monitor.Agent(ctx, swf.ManagerInstance(user)) })
 	wg.Go(func() {
 		l.running, l.runningErr = s.o.Monitor.Executions(ctx, monitor.Filter{Status: swf.ExecutionRunning, ExecutedBy: user})
 	})
+	l.ask(ctx, s, p, user)
 	wg.Wait()
 	l.at = s.o.Now()
 	if l.status != nil && l.status.Pong != nil {
@@ -94,15 +71,31 @@ func (s *Set) look(ctx context.Context, p swf.Principal, user string) look {
 	return l
 }
 
-// hasPong waits a moment for the status and reports whether it brought a pong.
-func (l *look) hasPong(status <-chan struct{}) bool {
-	timer := time.NewTimer(pingAfter)
-	defer timer.Stop()
-	select {
-	case <-status:
-		return l.status != nil && l.status.Pong != nil
-	case <-timer.C:
-		return false
+// ask asks the manager for its status, and for a sign of life beside it when
+// that takes its time or brings none.
+func (l *look) ask(ctx context.Context, s *Set, p swf.Principal, user string) {
+	ping := sync.OnceFunc(func() {
+		pong, err := s.o.Commander.Ping(ctx, user)
+		switch {
+		case err == nil:
+			pong = cleanPong(pong)
+			l.pong = &pong
+		case !swf.IsCode(err, swf.CodeNoManager):
+			l.brokerErr = swf.AsError(err)
+		}
+	})
+	patience := pingAfter
+	if l.python { // its status is slow, and tells no pong
+		patience = 0
+	}
+	late := time.AfterFunc(patience, ping)
+	r, err := s.o.Commander.Ask(ctx, control.Command{Verb: control.Status, Username: user, IssuedBy: p.Name}, nil)
+	if err == nil && r.Outcome != control.Pending {
+		r = cleanReply(r)
+		l.status = &r
+	}
+	if asked := !late.Stop(); asked || l.status == nil || l.status.Pong == nil {
+		ping()
 	}
 }
 

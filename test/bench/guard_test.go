@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/epic-swf/testbed/monitor/store"
-	"github.com/epic-swf/testbed/swf"
-	"github.com/epic-swf/testbed/tools"
 )
 
 // guarded is a cheap case that every run of the tests looks at. limit is how
@@ -34,17 +32,15 @@ func guards() []guarded {
 		{"broker's round trip, to a TCP echo", 20, 100, func(t *testing.T, plant func()) (floor, ours func()) {
 			return tcpEcho(t), brokerEcho(t, embedded(t), "client-individual", plant)
 		}},
-		{"ping through tool, broker and manager, to a bare request", 30, 40, func(t *testing.T, plant func()) (floor, ours func()) {
+		{"check_agent_manager through broker and manager, to a bare request", 15, 40, func(t *testing.T, plant func()) (floor, ours func()) {
 			addr := embedded(t)
 			client := newManager(t, addr)
-			check := tools.New(tools.Options{Commander: client, Limits: tools.Limits{PerSecond: -1}}).Tools()[0]
+			check := checkTool(t, client)
 			return bareRequest(t, addr, pongSize(t, client)), func() {
 				if plant != nil {
 					plant()
 				}
-				if r := check.Call(t.Context(), swf.Principal{Name: "ann"}, nil, nil); r.Failed {
-					t.Error(r.Text)
-				}
+				check()
 			}
 		}},
 		{"500 messages recorded, to one INSERT", 6, 1, func(t *testing.T, plant func()) (floor, ours func()) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -85,6 +86,7 @@ func (s *site) testbed() *manager.Testbed {
 			for k, v := range extra {
 				env = append(env, k+"="+v)
 			}
+			slices.Sort(env) // as the real one is
 			return env, nil
 		},
 		Binary: func() (string, error) { return s.binary, nil },

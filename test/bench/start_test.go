@@ -22,7 +22,7 @@ func starts() *group {
 	}}
 	g.rows[0].why = "beside supervisord: the configuration is read twice, /proc is swept for orphans, and its first answer is waited for; needs a shorter poll near startsecs"
 	g.rows[1].why = g.rows[0].why
-	g.rows[2].why = "the stop also waits until no process carries supervisord's socket in its environment, a sweep of /proc before and after, which is the promise of rule 7; needs pidfds of the programs, taken while they run"
+	g.rows[2].why = "beside the ends that are waited for, the stop asks once more what state each program is in, which is the answer, and looks through /proc once for what may carry supervisord's socket in its environment (rule 7)"
 	g.rows[3].why = g.rows[2].why
 	g.measure = func(t *testing.T, g *group) {
 		five, fifty := newSite(t, folder(t), agents(5)), newSite(t, folder(t), agents(size(50)))
