@@ -1,11 +1,8 @@
 package control
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"unicode/utf8"
 
 	"github.com/epic-swf/testbed/swf"
@@ -29,6 +26,10 @@ func (c *Command) Encode() ([]byte, error) {
 // and a body over MaxBody are not.
 func DecodeCommand(body []byte) (Command, error) {
 	var c Command
+	if len(body) <= MaxBody && c.plain(body) {
+		return c, nil
+	}
+	c = Command{}
 	if err := decode(body, &c); err != nil {
 		return Command{}, err
 	}
@@ -91,6 +92,10 @@ func tail(s string, n int) string {
 // DecodeReply reads a reply under the same rules as DecodeCommand.
 func DecodeReply(body []byte) (Reply, error) {
 	var r Reply
+	if len(body) <= MaxBody && r.plain(body) {
+		return r, nil
+	}
+	r = Reply{}
 	if err := decode(body, &r); err != nil {
 		return Reply{}, err
 	}
@@ -101,12 +106,8 @@ func decode(body []byte, into any) error {
 	if len(body) > MaxBody {
 		return swf.E(swf.CodeInvalidArgument, fmt.Sprintf("the message is %d bytes long, %d are allowed", len(body), MaxBody), "send less")
 	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	if err := dec.Decode(into); err != nil {
-		return swf.E(swf.CodeInvalidArgument, "the message is not the JSON object it should be", "see docs/protocol.md for its fields").Because(err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return swf.E(swf.CodeInvalidArgument, "there is data behind the JSON object", "send one object in one message")
+	if err := json.Unmarshal(body, into); err != nil {
+		return swf.E(swf.CodeInvalidArgument, "the message is not the one JSON object it should be", "send one object in one message, with the fields that docs/protocol.md tells").Because(err)
 	}
 	return nil
 }
