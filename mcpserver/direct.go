@@ -68,20 +68,17 @@ var answers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // largestKept bounds what a buffer holds on to.
 const largestKept = 64 << 10
 
-// serveDirect answers a call in that session, unless it is none that the
-// library would call a tool for.
-func (h *HTTP) serveDirect(w http.ResponseWriter, r *http.Request, m *message, session server.ClientSession) (served bool) {
-	req := mcp.CallToolRequest{Request: mcp.Request{Method: m.Method}, Header: r.Header}
+// serveDirect answers a call in that session.
+func (h *HTTP) serveDirect(w http.ResponseWriter, r *http.Request, m *message, session server.ClientSession) {
 	var id any
-	if json.Unmarshal(m.params, &req.Params) != nil || json.Unmarshal(m.ID, &id) != nil {
-		return false
-	}
-	ctx := server.WithRequestProtocolInfo(h.server.mcp.WithContext(r.Context(), session), &server.RequestProtocolInfo{ProtocolVersion: req.Params.Meta.ProtocolVersion()})
+	_ = json.Unmarshal(m.ID, &id) // it is a string or a number
+	ctx := server.WithRequestProtocolInfo(h.server.mcp.WithContext(r.Context(), session), &server.RequestProtocolInfo{ProtocolVersion: m.call.Meta.ProtocolVersion()})
 	ctx, end := h.calling.begin(ctx, session.SessionID(), id)
 	defer end()
+	req := mcp.CallToolRequest{Request: mcp.Request{Method: m.Method}, Header: r.Header, Params: m.call}
 	result, _ := h.server.handler(*h.server.offer.tool(m.Tool))(ctx, req) // what goes wrong is in the result
 	if r.Context().Err() != nil {
-		return true // nobody is there any more
+		return // nobody is there any more
 	}
 	b := answers.Get().(*bytes.Buffer)
 	defer func() {
@@ -95,10 +92,11 @@ func (h *HTTP) serveDirect(w http.ResponseWriter, r *http.Request, m *message, s
 		b.Reset()
 		b.Write((&problem{mcp.INTERNAL_ERROR, "the answer could not be encoded; the server's log says why"}).reply(m.ID))
 	}
-	w.Header().Set("Content-Type", jsonType)
-	w.WriteHeader(http.StatusOK)
-	_, _ = w.Write(b.Bytes()) // the client may be gone
-	return true
+	pw := &patientWriter{ResponseWriter: w, rc: http.NewResponseController(w), limit: h.o.WriteLimit, cancel: func() {}} // the call is over
+	defer pw.rest()
+	pw.Header().Set("Content-Type", jsonType)
+	pw.WriteHeader(http.StatusOK)
+	_, _ = pw.Write(b.Bytes()) // the client may be gone
 }
 
 // directAnswer is what the library writes of a result, in its order, without
@@ -120,7 +118,10 @@ func directly(id any, r *mcp.CallToolResult) *directAnswer {
 }
 
 // calling are the calls under way that a client may cancel.
-type calling struct{ of sync.Map } // context.CancelFunc, by callOf
+type calling struct {
+	mu sync.Mutex
+	of map[callOf]context.CancelFunc
+}
 
 type callOf struct {
 	session string
@@ -131,9 +132,16 @@ type callOf struct {
 func (c *calling) begin(ctx context.Context, session string, id any) (_ context.Context, end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	key := callOf{session, id}
-	c.of.Store(key, cancel)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of == nil {
+		c.of = map[callOf]context.CancelFunc{}
+	}
+	c.of[key] = cancel
 	return ctx, func() {
-		c.of.Delete(key)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.of, key)
 		cancel()
 	}
 }
@@ -147,7 +155,9 @@ func (c *calling) cancel(session string, m *message) {
 	if json.Unmarshal(m.params, &params) != nil || !validID(params.ID) || json.Unmarshal(params.ID, &id) != nil {
 		return // the library says so
 	}
-	if cancel, ok := c.of.Load(callOf{session, id}); ok {
-		cancel.(context.CancelFunc)()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if cancel := c.of[callOf{session, id}]; cancel != nil {
+		cancel()
 	}
 }

@@ -77,7 +77,7 @@ func TestDirectCallsAreAnsweredAlike(t *testing.T) {
 		{body: call(`{"name":"echoes","_meta":{"progressToken":0}}`)},
 		{body: call(`{"name":"echoes","_meta":7}`)},
 		{body: call(`["echoes"]`)},
-		{body: call(`{"name":"echoes","task":7}`), direct: true}, // and then not
+		{body: call(`{"name":"echoes","task":7}`)},
 		{body: call(`{"name":"echoes","requestState":"x","inputResponses":{"confirm":{"action":"accept"}}}`), direct: true},
 		{body: callTool(1, "ends")},
 		{body: callTool(1, "nothing")},

@@ -26,8 +26,9 @@ type message struct {
 	Modern bool   // its _meta names protocol version 2026-07-28 or later
 
 	params json.RawMessage
-	// plain is a tools/call of the usual form, without a wish for progress:
-	// its answer is all there is to say.
+	call   mcp.CallToolParams // of a tools/call that the library can read
+	// plain is such a call without a wish for progress: its answer is all there
+	// is to say.
 	plain bool
 }
 
@@ -84,18 +85,14 @@ func readMessage(raw []byte) (message, *problem) {
 		m.Modern = mcp.IsModernProtocol(params.Meta.ProtocolVersion())
 	}
 	if m.Method == string(mcp.MethodToolsCall) {
-		var params struct {
-			Name string `json:"name"`
-			Meta struct {
-				Progress json.RawMessage `json:"progressToken"`
-			} `json:"_meta"`
-		}
-		err := json.Unmarshal(top.params, &params) // of another shape: the library says so
-		m.Tool = params.Name
-		m.plain = err == nil && params.Meta.Progress == nil && len(m.ID) > 0 && string(top.version) == `"2.0"` && !top.answer
+		err := json.Unmarshal(top.params, &m.call) // of another shape: the library says so
+		m.Tool = m.call.Name
+		m.plain = err == nil && !wantsProgress(m.call.Meta) && len(m.ID) > 0 && string(top.version) == `"2.0"` && !top.answer
 	}
 	return m, nil
 }
+
+func wantsProgress(m *mcp.Meta) bool { return m != nil && m.ProgressToken != nil }
 
 func validID(id json.RawMessage) bool {
 	if len(id) == 0 {

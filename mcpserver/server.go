@@ -77,12 +77,14 @@ type Server struct {
 	sessions sync.Map // *known, by the session's id
 }
 
-var prefixRE = regexp.MustCompile(`^[a-z_]{0,32}$`)
+var prefixRE = regexp.MustCompile(`^[a-z_]*$`)
+
+const longestPrefix = 32
 
 // New makes a Server. It fails for a prefix that no tool's name may have and
 // for a toolset that does not exist.
 func New(o Options) (*Server, error) {
-	if !prefixRE.MatchString(o.ToolPrefix) {
+	if len(o.ToolPrefix) > longestPrefix || !prefixRE.MatchString(o.ToolPrefix) {
 		return nil, swf.E(swf.CodeInvalidArgument, fmt.Sprintf("%q cannot be put before tool names", o.ToolPrefix), "use small letters and underscores, for example swf_")
 	}
 	if o.Version == "" {

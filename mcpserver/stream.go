@@ -21,15 +21,20 @@ type patientWriter struct {
 	begun  bool
 }
 
-// patient wraps an answer and its request. done takes the last deadline away:
-// it belongs to the connection, which the next request may share.
+// patient wraps an answer and its request. done is called at its end.
 func patient(w http.ResponseWriter, r *http.Request, limit time.Duration) (pw *patientWriter, req *http.Request, done func()) {
 	ctx, cancel := context.WithCancel(r.Context())
 	pw = &patientWriter{ResponseWriter: w, rc: http.NewResponseController(w), limit: limit, cancel: cancel}
 	return pw, r.WithContext(ctx), func() {
-		_ = pw.rc.SetWriteDeadline(time.Time{}) // unsupported only by test recorders
+		pw.rest()
 		cancel()
 	}
+}
+
+// rest takes the last deadline away: it belongs to the connection, which the
+// next request may share.
+func (w *patientWriter) rest() {
+	_ = w.rc.SetWriteDeadline(time.Time{}) // unsupported only by test recorders
 }
 
 // Unwrap is for http.ResponseController.

@@ -38,6 +38,10 @@ func (h *HTTP) serveMCP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer done()
+	if session := h.direct(r, &m, modern); session != nil {
+		h.serveDirect(w, r, &m, session)
+		return
+	}
 	stream := r.Method == http.MethodGet || m.Method == string(mcp.MethodSubscriptionsListen)
 	pw, r, end := patient(w, r, h.o.WriteLimit)
 	defer end()
@@ -49,9 +53,6 @@ func (h *HTTP) serveMCP(w http.ResponseWriter, r *http.Request) {
 		}
 		defer leave()
 		defer context.AfterFunc(h.stopping, pw.cancel)()
-	}
-	if session := h.direct(r, &m, modern); session != nil && h.serveDirect(pw, r, &m, session) {
-		return
 	}
 	if r.Method == http.MethodGet && !modern && h.server.o.Extend == nil {
 		idle(pw, r)
