@@ -52,7 +52,7 @@ type cutEvent struct {
 func (f *Fast) handleEvents(o *Outbox) {
 	Handle(o, eventState, func(ctx context.Context, e stateEvent, _ bool) error { return f.patchState(ctx, e) })
 	Handle(o, eventCounters, f.tellCounters)
-	Handle(o, eventHappened, f.tellHappening)
+	HandleAll(o, eventHappened, together, f.tellHappenings)
 	Handle(o, eventCut, func(ctx context.Context, e cutEvent, again bool) error {
 		p, err := f.base.parametersTold(ctx, &f.told, e.Message.ExecutionID())
 		if err != nil {
@@ -62,13 +62,7 @@ func (f *Fast) handleEvents(o *Outbox) {
 		s := frames{name: text(e.Message, "tf_filename"), first: e.First, last: e.Last}
 		return f.cut(ctx, cutting{runAt: r, frames: s, message: e.Message, at: e.At, again: again, plan: planOf(p)})
 	})
-	Handle(o, eventResult, func(ctx context.Context, m swf.Message, _ bool) error {
-		r, ok := readResult(m)
-		if !ok {
-			return nil
-		}
-		return f.book(ctx, r)
-	})
+	HandleAll(o, eventResult, together, func(ctx context.Context, answers []swf.Message, _ bool) error { return f.book(ctx, answers) })
 }
 
 // tellCounters tells how far a run is. An agent that began in mid-run, and finds
@@ -87,16 +81,25 @@ func (f *Fast) tellCounters(ctx context.Context, e stateEvent, _ bool) error {
 	return f.patchState(ctx, e)
 }
 
-// tellHappening posts a state event. The contract gives events no name, so one
-// that may be there already is looked for; where that cannot be done it is
+// tellHappenings posts state events. The contract gives events no name, so those
+// that may be there already are looked for; where that cannot be done they are
 // posted: twice is better than never.
-func (f *Fast) tellHappening(ctx context.Context, e happening, again bool) error {
-	if again || e.Again || e.Once {
-		if have, err := f.base.o.Monitor.HasStateEvent(ctx, e.Event, e.Once); err == nil && have {
-			return nil
+func (f *Fast) tellHappenings(ctx context.Context, all []happening, again bool) error {
+	var fresh []swf.StateEvent
+	var doubtful []swf.StateEvent
+	for _, h := range all {
+		switch {
+		case h.Once:
+			if have, err := f.base.o.Monitor.HasStateEvent(ctx, h.Event); err != nil || !have {
+				fresh = append(fresh, h.Event)
+			}
+		case again || h.Again:
+			doubtful = append(doubtful, h.Event)
+		default:
+			fresh = append(fresh, h.Event)
 		}
 	}
-	return f.base.o.Monitor.PostStateEvent(ctx, e.Event)
+	return f.base.o.Monitor.PostStateEvents(ctx, append(fresh, f.base.o.Monitor.NewStateEvents(ctx, doubtful)...))
 }
 
 // patchState changes a run's state, and makes it where the runner could not.

@@ -12,16 +12,37 @@ import (
 // slicePage is how many slices are asked for at once.
 const slicePage = 1000
 
-// ledger is what is known of one run's slices.
+// ledger is what is known of one run's slices. Of those that are completed it
+// keeps a bit each: runs are long.
 type ledger struct {
 	runAt
 	whole   bool // all that the monitor has of the run is in here
-	samples map[string]bool
-	slices  map[string]*entry // by name
-	told    bool              // a call that tells the counters is waiting
+	samples map[string]*sampled
+	slices  map[string]*entry // by name: those that are registered and not completed
+
+	created, completed, failed int
+	told                       bool // a call that tells the counters is waiting
 }
 
-// entry is one slice, from before it is registered until it is answered.
+// sampled is what became of one sample.
+type sampled struct {
+	cut  bool // all slices are registered and handed out
+	done bits // slices that are completed
+}
+
+// bits is a set of small numbers.
+type bits []uint64
+
+func (b bits) has(i int) bool { return i/64 < len(b) && b[i/64]>>(i%64)&1 != 0 }
+
+func (b *bits) add(i int) {
+	for len(*b) <= i/64 {
+		*b = append(*b, 0)
+	}
+	(*b)[i/64] |= 1 << (i % 64)
+}
+
+// entry is one slice, from before it is registered until it is completed.
 type entry struct {
 	frames
 	sample, stf string
@@ -33,11 +54,52 @@ type entry struct {
 	metadata    map[string]any
 }
 
+// sample returns what became of a sample.
+func (l *ledger) sample(name string) *sampled {
+	s := l.samples[name]
+	if s == nil {
+		s = &sampled{}
+		l.samples[name] = s
+	}
+	return s
+}
+
+// done reports whether a slice is known to be completed.
+func (l *ledger) done(sample string, number int) bool {
+	s := l.samples[sample]
+	return s != nil && s.done.has(number)
+}
+
+// add takes in a slice that the monitor has.
+func (l *ledger) add(e *entry) {
+	l.created++
+	l.sample(e.sample)
+	l.slices[e.name] = e
+	status := e.status
+	e.status = swf.SliceQueued
+	l.settle(e, status)
+}
+
+// settle notes how a slice ended, if it has.
+func (l *ledger) settle(e *entry, status string) {
+	if e.status == swf.SliceFailed {
+		l.failed--
+	}
+	switch e.status = status; status {
+	case swf.SliceFailed:
+		l.failed++
+	case swf.SliceCompleted:
+		l.completed++
+		l.sample(e.sample).done.add(e.number)
+		delete(l.slices, e.name)
+	}
+}
+
 // ledger returns the ledger of a run, a new one if need be.
 func (f *Fast) ledger(r runAt) *ledger {
 	l := f.ledgers[r.run]
 	if l == nil {
-		l = &ledger{runAt: r, samples: make(map[string]bool), slices: make(map[string]*entry)}
+		l = &ledger{runAt: r, samples: make(map[string]*sampled), slices: make(map[string]*entry)}
 		f.ledgers[r.run] = l
 		if f.order = append(f.order, r.run); len(f.order) > keepLedgers {
 			delete(f.ledgers, f.order[0])
@@ -68,7 +130,7 @@ func (f *Fast) load(ctx context.Context, l *ledger, sample string) error {
 			continue
 		}
 		name := sliceName(s.FastMonFile, s.SliceID)
-		if l.slices[name] != nil && l.slices[name].id != 0 {
+		if l.slices[name] != nil || l.done(s.FastMonFile, s.SliceID) {
 			continue
 		}
 		e := &entry{
@@ -80,7 +142,7 @@ func (f *Fast) load(ctx context.Context, l *ledger, sample string) error {
 		if l.execution == "" {
 			l.execution, _ = e.metadata["execution_id"].(string)
 		}
-		l.slices[name], l.samples[s.FastMonFile] = e, true
+		l.add(e)
 	}
 	l.whole = l.whole || sample == ""
 	return nil
@@ -89,22 +151,9 @@ func (f *Fast) load(ctx context.Context, l *ledger, sample string) error {
 // counts are the counters of a run's state (contract 1.4). What was queued
 // once stays counted as queued, as upstream does.
 func (l *ledger) counts() map[string]any {
-	created, completed, failed := 0, 0, 0
-	for _, e := range l.slices {
-		if e.id == 0 {
-			continue
-		}
-		created++
-		switch e.status {
-		case swf.SliceCompleted:
-			completed++
-		case swf.SliceFailed:
-			failed++
-		}
-	}
 	return map[string]any{
-		"stf_samples_received": len(l.samples), "slices_created": created, "slices_queued": created,
-		"slices_completed": completed, "slices_failed": failed,
+		"stf_samples_received": len(l.samples), "slices_created": l.created, "slices_queued": l.created,
+		"slices_completed": l.completed, "slices_failed": l.failed,
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 const (
 	outboxSize = 100_000
 	logsSize   = 20_000
+	atHand     = 1000 // events on disk that are in memory, too
 )
 
 // Outbox makes calls to the monitor one after the other on a goroutine of its
@@ -26,6 +27,8 @@ const (
 // that is given the same file makes their calls first, in order. Calls that mean
 // nothing to another process are added with Do. As a program may die between a
 // call and its note of it, what Handle is given must be harmless when repeated.
+// Events of one kind that wait behind each other may be told in one call, see
+// HandleAll.
 type Outbox struct {
 	log   *slog.Logger
 	file  string               // "": nothing survives
@@ -44,17 +47,20 @@ type Outbox struct {
 	early   time.Time     // since when calls come too early; zero: they do not
 }
 
-// eventCall makes the call of an event. again says that it may have been made
-// before.
-type eventCall func(ctx context.Context, data json.RawMessage, again bool) error
+// eventCall makes the call of up to most events. again says that it may have
+// been made before.
+type eventCall struct {
+	most int
+	tell func(ctx context.Context, data []json.RawMessage, again bool) error
+}
 
 // Told is one call in an Outbox.
 type Told struct {
 	what  string
 	call  func(context.Context) error // of Do
-	then  func()                      // of DoThen
+	then  func()                      // of AddThen
 	kind  string                      // of Add, as is:
-	data  json.RawMessage             // unless on disk
+	data  json.RawMessage             // nil where it is on disk alone
 	at    spooled                     // n is 0 unless on disk
 	again bool
 	done  bool
@@ -73,37 +79,45 @@ func NewOutbox(file string, log *slog.Logger) *Outbox {
 // have been told before, by this process or one before it. It is called before
 // Run, for every kind that is ever added.
 func Handle[T any](o *Outbox, kind string, tell func(ctx context.Context, event T, again bool) error) {
-	o.kinds[kind] = func(ctx context.Context, data json.RawMessage, again bool) error {
-		var event T
-		if err := json.Unmarshal(data, &event); err != nil {
-			return fmt.Errorf("this event cannot be read: %w", err)
+	HandleAll(o, kind, 1, func(ctx context.Context, events []T, again bool) error { return tell(ctx, events[0], again) })
+}
+
+// HandleAll is Handle for a kind of which up to most events that wait behind each
+// other are told together. Where the monitor refuses that, each is told alone.
+func HandleAll[T any](o *Outbox, kind string, most int, tell func(ctx context.Context, events []T, again bool) error) {
+	o.kinds[kind] = eventCall{most, func(ctx context.Context, data []json.RawMessage, again bool) error {
+		events := make([]T, len(data))
+		for i, d := range data {
+			if err := json.Unmarshal(d, &events[i]); err != nil {
+				return fmt.Errorf("this event cannot be read: %w", err)
+			}
 		}
-		return tell(ctx, event, again)
-	}
+		return tell(ctx, events, again)
+	}}
 }
 
 // Add queues an event, which must survive JSON; what names it in logs. Beyond
 // 100,000 waiting calls it is dropped, counted and logged.
-func (o *Outbox) Add(kind, what string, event any) *Told {
+func (o *Outbox) Add(kind, what string, event any) *Told { return o.add(kind, what, event, nil) }
+
+// AddThen is Add of an event that dies with this process, with something to be
+// done when the monitor has taken or refused it: who keeps it until then may let
+// it go. It is not done when the event is dropped or this process ends first.
+func (o *Outbox) AddThen(kind, what string, event any, then func()) { o.add(kind, what, event, then) }
+
+func (o *Outbox) add(kind, what string, event any, then func()) *Told {
 	data, err := json.Marshal(event)
 	if err != nil {
 		o.log.Error("an event cannot be written", "event", what, "err", err)
 		return &Told{what: what, done: true, err: err}
 	}
-	return o.put(&Told{what: what, kind: kind, data: data})
+	return o.put(&Told{what: what, kind: kind, data: data, then: then})
 }
 
 // Do queues a call that dies with this process. It must be harmless when
 // repeated.
 func (o *Outbox) Do(what string, call func(context.Context) error) *Told {
 	return o.put(&Told{what: what, call: call})
-}
-
-// DoThen is Do with something to be done when the monitor has taken or refused
-// the call: who keeps it until then may let it go. It is not done when the call
-// is dropped or this process ends first.
-func (o *Outbox) DoThen(what string, call func(context.Context) error, then func()) {
-	o.put(&Told{what: what, call: call, then: then})
 }
 
 func (o *Outbox) put(t *Told) *Told {
@@ -124,13 +138,16 @@ func (o *Outbox) put(t *Told) *Told {
 
 // save puts an event on disk. One that the disk does not take waits in memory.
 func (o *Outbox) save(t *Told) {
-	if o.disk == nil || t.kind == "" {
+	if o.disk == nil || t.kind == "" || t.then != nil {
 		return
 	}
 	at, err := o.disk.add(t.kind, t.what, t.data)
 	switch {
 	case err == nil:
-		t.at, t.data, o.unsaved = at, nil, false
+		t.at, o.unsaved = at, false
+		if len(o.items) >= atHand {
+			t.data = nil
+		}
 	case !o.unsaved:
 		o.unsaved = true
 		o.log.Error("what the monitor must hear cannot be kept on disk; it waits in memory", "file", o.file, "err", err)

@@ -2,10 +2,12 @@ package agents
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/epic-swf/testbed/monitor"
@@ -30,16 +32,22 @@ func (o *Outbox) Run(ctx context.Context) {
 		o.keepSynced(stop)
 	}()
 	defer func() { close(stop); <-synced }()
+	alone := 0 // so many of the first: together they were refused
 	for {
-		t, ok := o.head(ctx)
+		batch, ok := o.head(ctx, alone > 0)
 		if !ok {
 			return
 		}
-		err := o.make(ctx, t)
+		err := o.make(ctx, batch)
 		if ctx.Err() != nil && err != nil {
 			return
 		}
-		o.finish(t, err)
+		if err != nil && len(batch) > 1 { // which of them it is shows when each is told alone
+			alone = len(batch)
+			continue
+		}
+		alone = max(alone-1, 0)
+		o.finish(batch, err)
 	}
 }
 
@@ -62,7 +70,9 @@ func (o *Outbox) open() {
 		o.log.Error("a part of what an earlier process left for the monitor is damaged", "file", o.file, "lines", bad)
 	}
 	if len(left) > 0 {
-		left[0].again = true // the only one that may have been under way
+		for _, t := range o.together(left) {
+			t.again = true // the only ones that may have been under way
+		}
 		o.log.Info("an earlier process left events for the monitor", "events", len(left))
 	}
 	o.disk = disk
@@ -110,15 +120,20 @@ func (o *Outbox) keepSynced(stop <-chan struct{}) {
 	}
 }
 
-// head waits for the next call.
-func (o *Outbox) head(ctx context.Context) (*Told, bool) {
+// head waits for the next call, and returns what it tells: one item, or several
+// events that may be told together.
+func (o *Outbox) head(ctx context.Context, alone bool) ([]*Told, bool) {
 	for {
 		o.mu.Lock()
 		changed := o.changed
 		if len(o.items) > 0 {
-			t := o.items[0]
+			batch := o.items[:1]
+			if !alone {
+				batch = o.together(o.items)
+			}
+			batch = slices.Clone(batch)
 			o.mu.Unlock()
-			return t, ctx.Err() == nil
+			return batch, ctx.Err() == nil
 		}
 		o.mu.Unlock()
 		select {
@@ -129,9 +144,18 @@ func (o *Outbox) head(ctx context.Context) (*Told, bool) {
 	}
 }
 
+// together are those of the first items that one call tells.
+func (o *Outbox) together(items []*Told) []*Told {
+	n, most := 1, o.kinds[items[0].kind].most
+	for n < min(most, len(items)) && items[n].kind == items[0].kind {
+		n++
+	}
+	return items[:n]
+}
+
 // make repeats one call until the monitor has answered it.
-func (o *Outbox) make(ctx context.Context, t *Told) error {
-	call, err := o.prepare(t)
+func (o *Outbox) make(ctx context.Context, batch []*Told) error {
+	call, err := o.prepare(batch)
 	if err != nil {
 		return err
 	}
@@ -148,8 +172,10 @@ func (o *Outbox) make(ctx context.Context, t *Told) error {
 		if !o.worthwhile(err, failures) {
 			return err
 		}
-		t.again = true
-		o.trouble(t, err)
+		for _, t := range batch {
+			t.again = true
+		}
+		o.trouble(batch[0], err)
 		timer := time.NewTimer(backoff(n))
 		select {
 		case <-timer.C:
@@ -160,26 +186,32 @@ func (o *Outbox) make(ctx context.Context, t *Told) error {
 	}
 }
 
-// prepare finds the call of an item.
-func (o *Outbox) prepare(t *Told) (func(context.Context) error, error) {
-	if t.call != nil {
-		return t.call, nil
+// prepare finds the call of what head returned.
+func (o *Outbox) prepare(batch []*Told) (func(context.Context) error, error) {
+	first := batch[0]
+	if first.call != nil {
+		return first.call, nil
 	}
-	data := t.data
-	if t.at.n != 0 {
-		o.mu.Lock()
-		l, err := o.disk.read(t.at)
-		o.mu.Unlock()
-		if err != nil {
-			return nil, fmt.Errorf("an event cannot be read from %s: %w", o.file, err)
+	kind, known := o.kinds[first.kind]
+	if !known {
+		return nil, fmt.Errorf("nobody here knows how to tell a %q", first.kind)
+	}
+	data := make([]json.RawMessage, len(batch))
+	for i, t := range batch {
+		if data[i] = t.data; t.data == nil {
+			o.mu.Lock()
+			l, err := o.disk.read(t.at)
+			o.mu.Unlock()
+			if err != nil {
+				return nil, fmt.Errorf("an event cannot be read from %s: %w", o.file, err)
+			}
+			data[i] = l.Data
 		}
-		data = l.Data
 	}
-	tell := o.kinds[t.kind]
-	if tell == nil {
-		return nil, fmt.Errorf("nobody here knows how to tell a %q", t.kind)
-	}
-	return func(ctx context.Context) error { return tell(ctx, data, t.again) }, nil
+	return func(ctx context.Context) error {
+		again := slices.ContainsFunc(batch, func(t *Told) bool { return t.again })
+		return kind.tell(ctx, data, again)
+	}, nil
 }
 
 // worthwhile reports whether a call is to be repeated. failures counts its
@@ -224,12 +256,14 @@ func (o *Outbox) trouble(t *Told, err error) {
 	o.broadcast()
 }
 
-// finish takes the first item off, here and on disk.
-func (o *Outbox) finish(t *Told, err error) {
+// finish takes the first items off, here and on disk.
+func (o *Outbox) finish(batch []*Told, err error) {
 	o.mu.Lock()
-	t.done, t.err, t.data = true, err, nil
-	o.items[0] = nil
-	o.items = o.items[1:]
+	for i, t := range batch {
+		t.done, t.err, t.data = true, err, nil
+		o.items[i] = nil
+	}
+	o.items = o.items[len(batch):]
 	o.failing = false
 	if err == nil {
 		o.early = time.Time{}
@@ -238,14 +272,16 @@ func (o *Outbox) finish(t *Told, err error) {
 	if len(o.items) == 0 {
 		dropped, o.dropped = o.dropped, 0
 	}
-	diskErr := o.forget(t)
+	diskErr := o.forget(batch)
 	o.broadcast()
 	o.mu.Unlock()
-	if t.then != nil {
-		t.then()
+	for _, t := range batch {
+		if t.then != nil {
+			t.then()
+		}
 	}
 	if err != nil {
-		o.log.Error("the monitor did not take this", "call", t.what, "err", detail(err))
+		o.log.Error("the monitor did not take this", "call", batch[0].what, "err", detail(err))
 	}
 	if dropped > 0 {
 		o.log.Error("events were dropped while the monitor did not answer", "dropped", dropped)
@@ -255,17 +291,23 @@ func (o *Outbox) finish(t *Told, err error) {
 	}
 }
 
-// forget notes on disk that an event is done with.
-func (o *Outbox) forget(t *Told) error {
-	if t.at.n == 0 || o.disk == nil {
+// forget notes on disk that events are done with.
+func (o *Outbox) forget(batch []*Told) error {
+	var last spooled
+	for _, t := range batch {
+		if t.at.n != 0 {
+			last = t.at
+		}
+	}
+	if last.n == 0 || o.disk == nil {
 		return nil
 	}
 	for _, next := range o.items {
 		if next.at.n != 0 {
-			return o.disk.done(t.at, &next.at)
+			return o.disk.done(last, &next.at)
 		}
 	}
-	return o.disk.done(t.at, nil)
+	return o.disk.done(last, nil)
 }
 
 // later is an error that passes when somebody else has done his part.

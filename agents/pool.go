@@ -27,16 +27,32 @@ type pool struct {
 	ended      bool    // the run has
 	left       bool    // so have the workers
 	slices     map[string]*job
+	answered   []string // of them, the first one first
 }
+
+// keepAnswered is how many of a run's slices are remembered once they are
+// answered: a copy that comes later still is worked on like a new one, and told
+// as one that whoever hands out the slices knows to be a copy.
+const keepAnswered = 20_000
 
 // job is one slice at a worker.
 type job struct {
 	run        string
-	content    map[string]any // of the slice message
+	name       string
+	content    map[string]any // of the slice message; nil once it is answered
 	worker     int
 	start, end float64
 	due        time.Time // when the result is told, in real time
-	result     swf.Message
+	done       time.Time // when it was first told
+}
+
+// settle forgets of a slice that is answered all but what a copy needs.
+func (w *pool) settle(j *job) {
+	j.content = nil
+	if w.answered = append(w.answered, j.name); len(w.answered) > keepAnswered {
+		delete(w.slices, w.answered[0])
+		w.answered = w.answered[1:]
+	}
 }
 
 // share says which part of the workers this process is: the workers of a run
@@ -76,7 +92,7 @@ func (w *pool) take(name string, content map[string]any, at float64) *job {
 		}
 	}
 	start := max(at, w.free[next])
-	j := &job{run: w.run, content: content, worker: w.share.index + next*w.share.of, start: start, end: start + w.processing}
+	j := &job{run: w.run, name: name, content: content, worker: w.share.index + next*w.share.of, start: start, end: start + w.processing}
 	w.free[next], w.idle = j.end, max(w.idle, j.end)
 	j.due = w.born.Add(seconds(j.end))
 	w.slices[name] = j

@@ -45,7 +45,11 @@ func TestPiecesAreWithinTheirWhole(t *testing.T) {
 				end = s.last
 				before := s.first - 1
 				for n, c := range p.cut(s) {
-					if c.first != before+1 || c.last > s.last || c.count() > p.perCut || c.name != sliceName(s.name, n) || sampleOf(c.name) != s.name {
+					sample, number, ok := ofSlice(c.name)
+					if !ok || sample != s.name || number != n {
+						t.Fatalf("%s is slice %d of %s (%v)", c.name, number, sample, ok)
+					}
+					if c.first != before+1 || c.last > s.last || c.count() > p.perCut || c.name != sliceName(s.name, n) {
 						t.Fatalf("%+v: slice %+v of %+v", p, c, s)
 					}
 					before = c.last

@@ -4,26 +4,31 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
-	"github.com/epic-swf/testbed/amq"
 	"github.com/epic-swf/testbed/swf"
 )
+
+// together is how many slices, results or events are told in one call at most.
+const together = 200
 
 func sliceName(sample string, number int) string {
 	return fmt.Sprintf("%s_slice_%03d.tf", strings.TrimSuffix(sample, ".tf"), number)
 }
 
-// sampleOf is the inverse of sliceName, "" for what is no slice's name.
-func sampleOf(slice string) string {
-	at := strings.LastIndex(slice, "_slice_")
+// ofSlice is the inverse of sliceName; ok is false for what is no slice's name.
+func ofSlice(name string) (sample string, number int, ok bool) {
+	at := strings.LastIndex(name, "_slice_")
 	if at < 0 {
-		return ""
+		return "", 0, false
 	}
-	return slice[:at] + ".tf"
+	number, err := strconv.Atoi(strings.TrimSuffix(name[at+len("_slice_"):], ".tf"))
+	sample = name[:at] + ".tf"
+	return sample, number, err == nil && number >= 0 && sliceName(sample, number) == name
 }
 
 // samples has the sample that a message tells of cut, or all that must have been
@@ -74,7 +79,7 @@ type cutting struct {
 // an earlier attempt, or an earlier agent, has ended.
 func (f *Fast) cut(ctx context.Context, c cutting) error {
 	l, m, s := f.ledger(c.runAt), c.message, c.frames
-	if l.samples[s.name] && m[missed] == nil && l.complete(s, c.plan) && !c.again {
+	if have := l.samples[s.name]; have != nil && have.cut && m[missed] == nil && !c.again {
 		return nil // a copy of the message
 	}
 	if !l.whole {
@@ -83,23 +88,25 @@ func (f *Fast) cut(ctx context.Context, c cutting) error {
 		}
 	}
 	cuts := c.plan.cut(s)
+	var missing []*entry
 	for i, part := range cuts {
-		e := l.slices[part.name]
-		if e == nil {
-			e = &entry{frames: part, sample: s.name, stf: text(m, "stf_filename"), tick: m["simulation_tick"], number: i}
+		if l.slices[part.name] == nil && !l.done(s.name, i) {
+			missing = append(missing, &entry{frames: part, sample: s.name, stf: text(m, "stf_filename"), tick: m["simulation_tick"], number: i})
 		}
-		if err := f.register(ctx, l, e); noSTF(err) && m[missed] != nil {
-			return nil // fastmon has not come to it yet: it will announce it
-		} else if err != nil {
-			return err
-		}
-		if e.status == swf.SliceQueued && !e.sent {
+	}
+	if err := f.register(ctx, l, missing); noSTF(err) && m[missed] != nil {
+		return nil // fastmon has not come to it yet: it will announce it
+	} else if err != nil {
+		return err
+	}
+	for _, part := range cuts {
+		if e := l.slices[part.name]; e != nil && e.status == swf.SliceQueued && !e.sent {
 			if err := f.hand(ctx, l, e); err != nil {
 				return later{err}
 			}
 		}
 	}
-	l.samples[s.name] = true
+	l.sample(s.name).cut = true
 	f.count(l)
 	if m[missed] == nil {
 		f.eventAt(c.at, c.again, c.runAt, m.With(swf.Message{"msg_type": "tf_file_processed"}), "running", "physics", map[string]any{
@@ -116,50 +123,63 @@ func sliced(cuts []frames) (n int) {
 	return n
 }
 
-// complete reports whether every slice of a sample has been handed out.
-func (l *ledger) complete(s frames, p plan) bool {
-	for _, c := range p.cut(s) {
-		if e := l.slices[c.name]; e == nil || e.id == 0 || e.status == swf.SliceQueued && !e.sent {
-			return false
+// register makes slices of one sample known to the monitor.
+func (f *Fast) register(ctx context.Context, l *ledger, missing []*entry) error {
+	for len(missing) > 0 {
+		batch := missing[:min(len(missing), together)]
+		records := make([]swf.TFSlice, len(batch))
+		for i, e := range batch {
+			e.metadata = map[string]any{
+				"execution_id": l.execution, "created_by": f.base.Name(), "stf_filename": e.stf, "slice_filename": e.name, "simulation_tick": e.tick,
+			}
+			metadata, err := json.Marshal(e.metadata)
+			if err != nil {
+				return err
+			}
+			records[i] = swf.TFSlice{
+				FastMonFile: e.sample, SliceID: e.number, TFFirst: e.first, TFLast: e.last, TFCount: e.count(),
+				RunNumber: l.number, Status: swf.SliceQueued, Metadata: metadata,
+			}
 		}
-	}
-	return true
-}
-
-// register makes one slice known to the monitor.
-func (f *Fast) register(ctx context.Context, l *ledger, e *entry) error {
-	if e.id != 0 {
-		return nil
-	}
-	e.metadata = map[string]any{
-		"execution_id": l.execution, "created_by": f.base.Name(), "stf_filename": e.stf, "slice_filename": e.name, "simulation_tick": e.tick,
-	}
-	metadata, err := json.Marshal(e.metadata)
-	if err != nil {
-		return err
-	}
-	made, err := f.base.o.Monitor.CreateTFSlice(ctx, swf.TFSlice{
-		FastMonFile: e.sample, SliceID: e.number, TFFirst: e.first, TFLast: e.last, TFCount: e.count(),
-		RunNumber: l.number, Status: swf.SliceQueued, Metadata: metadata,
-	})
-	if exists(err) || twice(err) { // our answer was lost, or another agent of the namespace was faster
-		if err = f.load(ctx, l, e.sample); err != nil {
+		made, err := f.base.o.Monitor.CreateTFSlices(ctx, records)
+		if exists(err) || twice(err) { // our answer was lost, or another agent of the namespace was faster
+			if missing, err = f.adopt(ctx, l, missing); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
 			return err
 		}
-		if have := l.slices[e.name]; have != nil {
-			*e = *have
-			l.slices[e.name] = e
-			e.sent = true // whoever made it has handed it out, or hands it out when asked again
-			return nil
+		for i, e := range batch {
+			e.id, e.status = made[i].ID, swf.SliceQueued
+			l.add(e)
 		}
-		return fmt.Errorf("slice %s is said to exist but is not to be found", e.name)
+		missing = missing[len(batch):]
 	}
-	if err != nil {
-		return err
-	}
-	e.id, e.status = made.ID, swf.SliceQueued
-	l.slices[e.name] = e
 	return nil
+}
+
+// adopt takes what the monitor has of a sample's slices into the ledger, and
+// returns the others. What another agent has made it has handed out, or hands it
+// out when asked again.
+func (f *Fast) adopt(ctx context.Context, l *ledger, missing []*entry) (rest []*entry, err error) {
+	sample := missing[0].sample
+	if err := f.load(ctx, l, sample); err != nil {
+		return nil, err
+	}
+	for _, e := range missing {
+		switch have := l.slices[e.name]; {
+		case have != nil:
+			have.sent = have.metadata["created_by"] != f.base.Name()
+		case !l.done(sample, e.number):
+			rest = append(rest, e)
+		}
+	}
+	if len(rest) == len(missing) {
+		return nil, fmt.Errorf("slice %s is said to exist but is not to be found", rest[0].name)
+	}
+	return rest, nil
 }
 
 // hand gives one slice to the workers.
@@ -181,117 +201,12 @@ func (f *Fast) resend(ctx context.Context, only string) error {
 			continue
 		}
 		for _, e := range l.slices {
-			if e.id != 0 && e.status == swf.SliceQueued {
+			if e.status == swf.SliceQueued {
 				if err := f.hand(ctx, l, e); err != nil {
 					return later{err}
 				}
 			}
 		}
 	}
-	return nil
-}
-
-// take takes a result off the queue that all users' agents share. A stranger's
-// is passed on by a topic that every agent hears.
-func (f *Fast) take(ctx context.Context, d *amq.Delivery) {
-	ack := func() {
-		if err := d.Ack(); err != nil {
-			f.base.Log().Warn("could not acknowledge a result; the broker sends it again", "err", err)
-		}
-	}
-	m, err := swf.DecodeMessage(d.Body)
-	switch {
-	case err != nil:
-		f.base.Log().Warn("dropped a result that is no JSON object", "err", err)
-		ack()
-	case !m.ForNamespace(f.base.o.Namespace):
-		if err := f.base.o.Bus.Publish(ctx, amq.Message{Destination: swf.TopicSliceResults, Body: d.Body}); err == nil {
-			ack()
-		}
-	default:
-		f.result(m, ack)
-	}
-}
-
-// sliceResult is one answer of a worker.
-type sliceResult struct {
-	runAt
-	message swf.Message
-	content map[string]any
-	name    string // of the slice
-	status  string
-}
-
-// readResult reads a slice_result.
-func readResult(m swf.Message) (r sliceResult, ok bool) {
-	content, _ := m["content"].(map[string]any)
-	outer, _ := content["result"].(map[string]any)
-	inner, _ := outer["result"].(map[string]any)
-	name, _ := inner["tf_filename"].(string)
-	number := int64(0)
-	if _, err := fmt.Sscan(runID(m), &number); m.Type() != swf.MsgSliceResult || sampleOf(name) == "" || err != nil || number <= 0 {
-		return r, false
-	}
-	r = sliceResult{runAt: runAt{run: runID(m), number: number, execution: m.ExecutionID()}, message: m, content: content, name: name, status: swf.SliceFailed}
-	if done, _ := inner["processed"].(bool); done {
-		r.status = swf.SliceCompleted
-	}
-	return r, true
-}
-
-// result books one answer. One that can be acknowledged is when the monitor has
-// it: until then the broker keeps it for the agent that comes after a crash. What
-// nobody keeps waits in the outbox.
-func (f *Fast) result(m swf.Message, ack func()) {
-	r, ok := readResult(m)
-	switch {
-	case !ok:
-		f.base.Log().Warn("ignored what is no slice_result of a run", "msg_type", m.Type(), "run_id", runID(m))
-		if ack != nil {
-			ack()
-		}
-	case ack == nil:
-		f.base.Outbox().Add(eventResult, "result of "+r.name, m)
-	default:
-		f.base.Outbox().DoThen("result of "+r.name, func(ctx context.Context) error { return f.book(ctx, r) }, ack)
-	}
-}
-
-func (f *Fast) book(ctx context.Context, r sliceResult) error {
-	l := f.ledger(r.runAt)
-	if e := l.slices[r.name]; e == nil || e.id == 0 {
-		if err := f.load(ctx, l, sampleOf(r.name)); err != nil {
-			return err
-		}
-	}
-	e := l.slices[r.name]
-	switch {
-	case e == nil || e.id == 0:
-		f.base.Log().Warn("a result of a slice that nobody knows", "tf_filename", r.name, "run_id", r.run)
-		return nil
-	case e.status == r.status || e.status == swf.SliceCompleted:
-		return nil // a copy
-	}
-	metadata := make(map[string]any, len(e.metadata)+1)
-	for k, v := range e.metadata {
-		metadata[k] = v
-	}
-	result := make(map[string]any, len(r.content))
-	for k, v := range r.content {
-		if k != "result" {
-			result[k] = v
-		}
-	}
-	metadata["result"] = result
-	fields := map[string]any{"status": r.status, "completed_at": swf.At(time.Now()), "processed_at": r.content["processed_at"], "metadata": metadata}
-	if host, ok := r.content["hostname"].(string); ok && host != "" {
-		fields["assigned_worker"] = host
-	}
-	if err := f.base.o.Monitor.PatchTFSlice(ctx, e.id, fields); err != nil {
-		return err
-	}
-	e.status, e.metadata = r.status, metadata
-	f.count(l)
-	f.event(l.runAt, r.message, "running", "physics", map[string]any{"tf_filename": r.name, "slice_id": e.number, "status": r.status})
 	return nil
 }

@@ -21,8 +21,14 @@ type process struct {
 
 func newProcess(t *testing.T, file string, tell func(n int, again bool) error) *process {
 	t.Helper()
+	return newProcessOf(t, file, 1, func(all []int, again bool) error { return tell(all[0], again) })
+}
+
+// newProcessOf is newProcess of a program that tells up to most events together.
+func newProcessOf(t *testing.T, file string, most int, tell func(all []int, again bool) error) *process {
+	t.Helper()
 	o := NewOutbox(file, slog.New(slog.DiscardHandler))
-	Handle(o, "n", func(_ context.Context, n int, again bool) error { return tell(n, again) })
+	HandleAll(o, "n", most, func(_ context.Context, all []int, again bool) error { return tell(all, again) })
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	p := &process{o: o, stop: func() { cancel(); <-done }}

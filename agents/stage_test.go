@@ -1,8 +1,10 @@
 package agents
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -33,6 +35,8 @@ type stage struct {
 	bus     *amq.Conn
 	monitor *monitor.Client
 	down    atomic.Bool
+	single  atomic.Bool  // it takes no lists, as the Python one
+	lose    atomic.Int64 // so many answers to posted slices are lost
 	probes  atomic.Int64
 	seen    chan swf.Message // everything on the topic, as a second client sees it
 }
@@ -48,6 +52,13 @@ func newStage(t *testing.T) *stage {
 	real := api.New(api.Options{Store: st, Token: "secret"})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.down.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		if s.single.Load() && s.refusesList(w, r) {
+			return
+		}
+		if r.Method == http.MethodPost && r.URL.Path == "/api/tf-slices/" && s.lose.Add(-1) >= 0 {
+			real.ServeHTTP(httptest.NewRecorder(), r)
 			panic(http.ErrAbortHandler)
 		}
 		real.ServeHTTP(w, r)
@@ -73,6 +84,25 @@ func newStage(t *testing.T) *stage {
 	})
 	s.settled(watcher)
 	return s
+}
+
+// refusesList answers a written list as the Python monitor does.
+func (s *stage) refusesList(w http.ResponseWriter, r *http.Request) bool {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		s.t.Error(err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	switch {
+	case !bytes.HasPrefix(body, []byte("[")):
+		return false
+	case r.Method == http.MethodPatch:
+		w.WriteHeader(http.StatusMethodNotAllowed)
+	default:
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, `{"non_field_errors":["Invalid data. Expected a dictionary, but got list."]}`)
+	}
+	return true
 }
 
 func (s *stage) connect(addr string) *amq.Conn {

@@ -123,8 +123,10 @@ func (w *Worker) slice(ctx context.Context, p *pool, content map[string]any) {
 		return
 	}
 	if j := p.slices[name]; j != nil {
-		if j.result != nil {
-			_ = w.answer(ctx, p, j)
+		if j.content == nil {
+			copied := *j
+			copied.content = content
+			_ = w.tellResult(ctx, p, &copied)
 		}
 		return
 	}
@@ -189,19 +191,27 @@ func (w *Worker) busy(p *pool) bool {
 	return slices.ContainsFunc(w.waiting, func(j *job) bool { return w.pools[j.run] == p })
 }
 
-// answer sends the result of one slice.
+// answer sends the result of one slice, for the first time.
 func (w *Worker) answer(ctx context.Context, p *pool, j *job) error {
-	if j.result == nil {
-		j.result = w.result(p, j)
+	if j.done.IsZero() {
+		j.done = time.Now()
 		w.done++
 		w.tell()
 	}
+	err := w.tellResult(ctx, p, j)
+	if err == nil {
+		p.settle(j)
+	}
+	return err
+}
+
+func (w *Worker) tellResult(ctx context.Context, p *pool, j *job) error {
 	ctx, cancel := context.WithTimeout(ctx, publishing)
 	defer cancel()
 	headers := map[string]string{"persistent": "true", "vo": "eic", "msg_type": swf.MsgSliceResult, "namespace": w.base.o.Namespace, "run_id": j.run}
-	err := w.base.SendWith(ctx, swf.QueueSliceResults, j.result, headers)
+	err := w.base.SendWith(ctx, swf.QueueSliceResults, w.result(p, j), headers)
 	if err != nil {
-		w.base.Log().Error("could not answer a slice; it is tried again", "tf_filename", j.content["tf_filename"], "err", err)
+		w.base.Log().Error("could not answer a slice; it is tried again", "tf_filename", j.name, "err", err)
 	}
 	return err
 }
@@ -210,16 +220,15 @@ func (w *Worker) answer(ctx context.Context, p *pool, j *job) error {
 // slice was worked on.
 func (w *Worker) result(p *pool, j *job) swf.Message {
 	host, _ := os.Hostname()
-	now := time.Now()
-	begun := now
+	begun := j.done
 	if p.realtime {
 		begun = p.born.Add(seconds(j.start))
 	}
 	return swf.Message{
-		"msg_type": swf.MsgSliceResult, "run_id": j.run, "execution_id": j.content["execution_id"], "created_at": swf.NaiveStamp(now),
+		"msg_type": swf.MsgSliceResult, "run_id": j.run, "execution_id": j.content["execution_id"], "created_at": swf.NaiveStamp(j.done),
 		"content": map[string]any{
 			"state": "done", "hostname": host, "panda_task_id": 0, "panda_id": j.worker, "harvester_id": w.base.Name(),
-			"processing_start_at": swf.NaiveStamp(begun), "processed_at": swf.NaiveStamp(now),
+			"processing_start_at": swf.NaiveStamp(begun), "processed_at": swf.NaiveStamp(j.done),
 			"simulated_start": p.imminent + j.start, "simulated_end": p.imminent + j.end,
 			"result": map[string]any{"result": map[string]any{
 				"slice_id": j.content["slice_id"], "tf_filename": j.content["tf_filename"], "processed": true, "state": "done",

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/epic-swf/testbed/swf"
@@ -46,6 +47,7 @@ type Client struct {
 	http        *http.Client
 	timeout     time.Duration
 	answered    func(status int)
+	single      atomic.Bool // it takes no lists, see many.go
 }
 
 // New returns a client. It connects when first used.

@@ -43,13 +43,17 @@ func (c *Client) FastMonFiles(ctx context.Context, stfFilename string) ([]swf.Fa
 // CreateTFSlice posts a slice and returns it with its id. One that exists
 // already (its FastMonFile and SliceID) is a *StatusError of 400.
 func (c *Client) CreateTFSlice(ctx context.Context, s swf.TFSlice) (*swf.TFSlice, error) {
+	var out swf.TFSlice
+	return result(&out, c.do(ctx, call{method: http.MethodPost, path: "tf-slices/", body: sliceBody(s), out: &out}))
+}
+
+func sliceBody(s swf.TFSlice) map[string]any {
 	body := map[string]any{"fastmon_file": s.FastMonFile, "slice_id": s.SliceID, "tf_first": s.TFFirst, "tf_last": s.TFLast,
 		"tf_count": s.TFCount, "run_number": s.RunNumber, "retries": s.Retries, "metadata": objectOr(s.Metadata)}
 	if s.Status != "" {
 		body["status"] = s.Status
 	}
-	var out swf.TFSlice
-	return result(&out, c.do(ctx, call{method: http.MethodPost, path: "tf-slices/", body: body, out: &out}))
+	return body
 }
 
 // SliceFilter selects slices; zero values select all. SliceID nil is any.

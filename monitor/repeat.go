@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"time"
 
@@ -29,18 +30,41 @@ func (c *Client) HasLog(ctx context.Context, e swf.LogEntry) (bool, error) {
 	return false, err
 }
 
-// HasStateEvent reports whether the monitor has an event of that run and type:
-// any, or else one with just that time and data.
-func (c *Client) HasStateEvent(ctx context.Context, e swf.StateEvent, any bool) (bool, error) {
-	q := filter("run_number", strconv.FormatInt(e.RunNumber, 10), "event_type", e.EventType)
-	found, err := list[swf.StateEvent](ctx, c, "system-state-events/", q)
-	for _, have := range found {
-		if have.RunNumber == e.RunNumber && have.EventType == e.EventType &&
-			(any || have.Timestamp.Equal(e.Timestamp.Truncate(time.Microsecond)) && sameJSON(have.EventData, e.EventData)) {
-			return true, err
+// HasStateEvent reports whether the monitor has an event of that run and type.
+func (c *Client) HasStateEvent(ctx context.Context, e swf.StateEvent) (bool, error) {
+	have, err := c.alike(ctx, e)
+	return len(have) > 0, err
+}
+
+// NewStateEvents returns those of the events that the monitor does not have: one
+// of their run, type, time and data. Where it does not say, it has none.
+func (c *Client) NewStateEvents(ctx context.Context, all []swf.StateEvent) []swf.StateEvent {
+	type kind struct {
+		run  int64
+		name string
+	}
+	looked, fresh := make(map[kind][]swf.StateEvent), []swf.StateEvent(nil)
+	for _, e := range all {
+		k := kind{e.RunNumber, e.EventType}
+		if _, ok := looked[k]; !ok {
+			looked[k], _ = c.alike(ctx, e)
+		}
+		if !slices.ContainsFunc(looked[k], func(have swf.StateEvent) bool {
+			return have.Timestamp.Equal(e.Timestamp.Truncate(time.Microsecond)) && sameJSON(have.EventData, e.EventData)
+		}) {
+			fresh = append(fresh, e)
 		}
 	}
-	return false, err
+	return fresh
+}
+
+// alike are the events of the same run and type, as many as the monitor gives.
+func (c *Client) alike(ctx context.Context, e swf.StateEvent) ([]swf.StateEvent, error) {
+	q := filter("run_number", strconv.FormatInt(e.RunNumber, 10), "event_type", e.EventType)
+	found, err := list[swf.StateEvent](ctx, c, "system-state-events/", q)
+	return slices.DeleteFunc(found, func(have swf.StateEvent) bool {
+		return have.RunNumber != e.RunNumber || have.EventType != e.EventType
+	}), err
 }
 
 // sameJSON compares two objects whatever their order and spaces.

@@ -112,7 +112,11 @@ func (c *Client) RunState(ctx context.Context, runNumber int64) (*swf.RunState, 
 
 // PostStateEvent posts what happened to a run.
 func (c *Client) PostStateEvent(ctx context.Context, e swf.StateEvent) error {
+	return c.do(ctx, call{method: http.MethodPost, path: "system-state-events/", body: eventBody(e)})
+}
+
+func eventBody(e swf.StateEvent) swf.StateEvent {
 	e.EventID = 0
 	e.EventData = objectOr(e.EventData)
-	return c.do(ctx, call{method: http.MethodPost, path: "system-state-events/", body: e})
+	return e
 }

@@ -51,7 +51,7 @@ func (a *api) heartbeat(r *http.Request) (answer, error) {
 		}
 	}
 	beat := &resource{table: store.Agents, fields: beatFields()}
-	given, err := a.validate(r.Context(), beat, object, false)
+	given, err := a.validate(r.Context(), beat, object, false, nil)
 	if err != nil {
 		return answer{}, err
 	}

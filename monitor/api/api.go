@@ -32,10 +32,12 @@ type Store interface {
 // Records keeps records of every table.
 type Records interface {
 	Insert(ctx context.Context, t *store.Table, r store.Record) (store.Record, error)
+	InsertAll(ctx context.Context, t *store.Table, records []store.Record) ([]store.Record, error)
 	Get(ctx context.Context, t *store.Table, column string, value any) (store.Record, error)
 	List(ctx context.Context, t *store.Table, q store.Query) (store.Page, error)
 	Count(ctx context.Context, t *store.Table, q store.Query) (int64, error)
 	Update(ctx context.Context, t *store.Table, key any, change func(store.Record) (store.Record, error)) (store.Record, error)
+	UpdateAll(ctx context.Context, t *store.Table, keys []any, change func(i int, current store.Record) (store.Record, error)) ([]store.Record, error)
 	Delete(ctx context.Context, t *store.Table, key any) error
 }
 

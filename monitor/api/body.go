@@ -11,16 +11,18 @@ import (
 	"github.com/epic-swf/testbed/web"
 )
 
-// readObject reads the request's JSON object. No body at all is an empty
-// object, as the allocators' clients send none. web.LimitBody has bounded and
-// read the body already.
-func readObject(r *http.Request) (map[string]json.RawMessage, error) {
+// object is a JSON object as it came.
+type object = map[string]json.RawMessage
+
+// readBody reads the request's JSON, nil where there is no body at all.
+// web.LimitBody has bounded and read it already.
+func readBody(r *http.Request) (json.RawMessage, error) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, badRequest(map[string]string{"detail": "The request body did not arrive whole."})
 	}
 	if len(body) == 0 {
-		return map[string]json.RawMessage{}, nil
+		return nil, nil
 	}
 	given := r.Header.Get("Content-Type")
 	media, _, err := mime.ParseMediaType(given)
@@ -31,12 +33,26 @@ func readObject(r *http.Request) (map[string]json.RawMessage, error) {
 	if err := web.CheckJSON(body, maxJSONDepth); err != nil {
 		return nil, badRequest(map[string]string{"detail": "JSON parse error - " + err.Error()})
 	}
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(body, &object); err != nil || object == nil {
+	return body, nil
+}
+
+// readObject reads the request's JSON object. No body at all is an empty
+// object, as the allocators' clients send none.
+func readObject(r *http.Request) (object, error) {
+	body, err := readBody(r)
+	if err != nil || body == nil {
+		return object{}, err
+	}
+	return asObject(body)
+}
+
+func asObject(body json.RawMessage) (object, error) {
+	var o object
+	if err := json.Unmarshal(body, &o); err != nil || o == nil {
 		return nil, badRequest(fieldErrors{"non_field_errors": {
 			"Invalid data. Expected a dictionary, but got " + typeName(body) + "."}})
 	}
-	return object, nil
+	return o, nil
 }
 
 // typeName is the word of the contract's texts for the type of a JSON value.

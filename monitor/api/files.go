@@ -35,7 +35,7 @@ var sliceRE = regexp.MustCompile(`_slice_[0-9]+(\.[^./]*)?$`)
 // shapeSlice takes both shapes of a slice: the monitor's, which names its
 // fastmon_file, and the Python agent's, which gives only the slice's own name
 // as tf_filename.
-func shapeSlice(object map[string]json.RawMessage) {
+func shapeSlice(object object) {
 	raw, flat := object["tf_filename"]
 	if _, named := object["fastmon_file"]; named || !flat {
 		return

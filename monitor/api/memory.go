@@ -62,7 +62,7 @@ func (a *api) record(r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	memory, err := a.validate(r.Context(), &resource{table: store.AIMemory, fields: memoryFields()}, object, false)
+	memory, err := a.validate(r.Context(), &resource{table: store.AIMemory, fields: memoryFields()}, object, false, nil)
 	if err != nil {
 		return answer{}, err
 	}

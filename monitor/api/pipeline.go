@@ -35,7 +35,7 @@ func fastmonFiles() *resource {
 
 func tfSlices() *resource {
 	return &resource{path: "tf-slices", model: "TFSlice", label: "tf slice",
-		table: store.TFSlices, access: accessViewset, shape: shapeSlice, change: changeSlice,
+		table: store.TFSlices, access: accessViewset, many: true, shape: shapeSlice, change: changeSlice,
 		filters: append(exact("id", "run_number", "status", "assigned_worker", "slice_id"),
 			filter{param: "fastmon_file__tf_filename", column: "fastmon_file"},
 			filter{param: "fastmon_file_id", column: "fastmon_file", is: store.In, uuid: true,

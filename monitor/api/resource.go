@@ -1,8 +1,6 @@
 package api
 
 import (
-	"encoding/json"
-	"errors"
 	"maps"
 	"net/http"
 	"net/url"
@@ -21,23 +19,28 @@ type resource struct {
 	fields  []field
 	filters []filter
 	paged   bool                  // a list with a limit is a page
+	many    bool                  // may be written in lists, see many.go
 	oldest  func(url.Values) bool // whether a list is the table's order backwards; nil: never
 
 	// shape readies what a client sent before it is validated, prepare
 	// completes a new record, change decides what an update does to a record
 	// that exists, check refuses a query. Any may be nil.
 	owner   func(store.Record) string // whose a record is; nil: everybody's
-	shape   func(object map[string]json.RawMessage)
+	shape   func(o object)
 	prepare func(a *api, t *store.Table, r store.Record)
 	change  func(a *api, current, set store.Record) (store.Record, error)
 	check   func(r *http.Request) error
 }
 
 func (a *api) listEndpoint(res *resource) endpoint {
-	return endpoint{access: res.access, methods: map[string]handler{
+	methods := map[string]handler{
 		http.MethodGet:  func(r *http.Request) (answer, error) { return a.list(r, res) },
 		http.MethodPost: func(r *http.Request) (answer, error) { return a.create(r, res) },
-	}}
+	}
+	if res.many {
+		methods[http.MethodPatch] = func(r *http.Request) (answer, error) { return a.updateMany(r, res) }
+	}
+	return endpoint{access: res.access, methods: methods}
 }
 
 func (a *api) detailEndpoint(res *resource, id string) endpoint {
@@ -50,28 +53,46 @@ func (a *api) detailEndpoint(res *resource, id string) endpoint {
 }
 
 func (a *api) create(r *http.Request, res *resource) (answer, error) {
-	object, err := readObject(r)
+	body, err := readBody(r)
 	if err != nil {
 		return answer{}, err
 	}
-	if res.shape != nil {
-		res.shape(object)
+	if res.many && len(body) > 0 && typeName(body) == "list" {
+		return a.createMany(r, res, body)
 	}
-	record, err := a.validate(r.Context(), res, object, false)
+	o := object{}
+	if body != nil {
+		if o, err = asObject(body); err != nil {
+			return answer{}, err
+		}
+	}
+	record, err := a.newRecord(r, res, o, nil)
 	if err != nil {
 		return answer{}, err
-	}
-	if err := res.mayWrite(r, record); err != nil {
-		return answer{}, err
-	}
-	if res.prepare != nil {
-		res.prepare(a, res.table, record)
 	}
 	record, err = a.store.Insert(r.Context(), res.table, record)
 	if err != nil {
 		return answer{}, res.writeError(err)
 	}
 	return encoded(http.StatusCreated, res.table, record)
+}
+
+// newRecord makes a record of what a client sent, if it may write it.
+func (a *api) newRecord(r *http.Request, res *resource, o object, known existing) (store.Record, error) {
+	if res.shape != nil {
+		res.shape(o)
+	}
+	record, err := a.validate(r.Context(), res, o, false, known)
+	if err != nil {
+		return nil, err
+	}
+	if err := res.mayWrite(r, record); err != nil {
+		return nil, err
+	}
+	if res.prepare != nil {
+		res.prepare(a, res.table, record)
+	}
+	return record, nil
 }
 
 func (a *api) detail(r *http.Request, res *resource, id string) (answer, error) {
@@ -102,29 +123,30 @@ func (a *api) update(r *http.Request, res *resource, id string, partial bool) (a
 	if res.shape != nil && !partial {
 		res.shape(object)
 	}
-	set, err := a.validate(r.Context(), res, object, partial)
+	set, err := a.validate(r.Context(), res, object, partial, nil)
 	if err != nil {
 		return answer{}, err
 	}
 	record, err := a.store.Update(r.Context(), res.table, key, func(current store.Record) (store.Record, error) {
-		after := maps.Clone(current)
-		maps.Copy(after, set)
-		if err := res.mayWrite(r, after); err != nil { // nor is it given away
-			return nil, err
-		}
-		if res.change != nil {
-			return res.change(a, current, set)
-		}
-		return set, nil
+		return a.change(r, res, current, set)
 	})
-	var p *problem
-	if errors.As(err, &p) {
-		return answer{}, p
-	}
 	if err != nil {
 		return answer{}, res.writeError(err)
 	}
 	return encoded(http.StatusOK, res.table, record)
+}
+
+// change is what becomes of a record that exists, if who asks may write that.
+func (a *api) change(r *http.Request, res *resource, current, set store.Record) (store.Record, error) {
+	after := maps.Clone(current)
+	maps.Copy(after, set)
+	if err := res.mayWrite(r, after); err != nil { // nor is it given away
+		return nil, err
+	}
+	if res.change != nil {
+		return res.change(a, current, set)
+	}
+	return set, nil
 }
 
 // own returns the record of that key, if who asks may write it.

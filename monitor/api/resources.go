@@ -172,7 +172,7 @@ func runStates() *resource {
 
 func stateEvents() *resource {
 	return &resource{path: "system-state-events", model: "SystemStateEvent", label: "system state event",
-		table: store.StateEvents, access: accessViewset,
+		table: store.StateEvents, access: accessViewset, many: true,
 		filters: exact("run_number", "event_type", "state"),
 		fields: []field{
 			{name: "timestamp", required: true},

@@ -16,7 +16,7 @@ import (
 // validate reads a client's object into the columns of res. Unknown fields are
 // ignored. partial (PATCH) asks for nothing and fills in nothing. Its error is
 // a *problem that names every field at fault, or a failure of the store.
-func (a *api) validate(ctx context.Context, res *resource, object map[string]json.RawMessage, partial bool) (store.Record, error) {
+func (a *api) validate(ctx context.Context, res *resource, object object, partial bool, known existing) (store.Record, error) {
 	set, errs := store.Record{}, fieldErrors{}
 	for i := range res.fields {
 		f := &res.fields[i]
@@ -36,7 +36,7 @@ func (a *api) validate(ctx context.Context, res *resource, object map[string]jso
 		}
 		column, _ := res.table.Column(f.name)
 		if f.ref != nil {
-			value, message, err := a.resolve(ctx, f, raw)
+			value, message, err := a.resolve(ctx, f, raw, known)
 			if err != nil {
 				return nil, err
 			}
@@ -58,8 +58,12 @@ func put(set store.Record, errs fieldErrors, name string, value any, message str
 	set[name] = value
 }
 
+// existing are the records, by table and value, of which a request has found
+// already that they exist. nil remembers none.
+type existing map[string]bool
+
 // resolve checks that a value names a record that exists.
-func (a *api) resolve(ctx context.Context, f *field, raw json.RawMessage) (value any, message string, err error) {
+func (a *api) resolve(ctx context.Context, f *field, raw json.RawMessage, known existing) (value any, message string, err error) {
 	if isNull(raw) {
 		if f.nullable {
 			return nil, "", nil
@@ -78,9 +82,16 @@ func (a *api) resolve(ctx context.Context, f *field, raw json.RawMessage) (value
 	case value == nil: // no record can have it
 		return nil, fmt.Sprintf(missing, text), nil
 	}
+	name := f.ref.table.Name + " " + text
+	if known[name] {
+		return value, "", nil
+	}
 	_, err = a.store.Get(ctx, f.ref.table, column, value)
-	if errors.Is(err, store.ErrNotFound) {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
 		return nil, fmt.Sprintf(missing, text), nil
+	case err == nil && known != nil:
+		known[name] = true
 	}
 	return value, "", err
 }
@@ -126,10 +137,14 @@ func (res *resource) conflict(e *store.ConflictError) *problem {
 		res.label, strings.ReplaceAll(column, "_", " "))}})
 }
 
-// writeError turns what the store says of a write into the contract's answer.
+// writeError turns what the store says of a write into the contract's answer; a
+// *problem stays one.
 func (res *resource) writeError(err error) error {
 	var taken *store.ConflictError
+	var p *problem
 	switch {
+	case errors.As(err, &p):
+		return p
 	case errors.As(err, &taken):
 		return res.conflict(taken)
 	case errors.Is(err, store.ErrNotFound):

@@ -139,11 +139,25 @@ func (w *Watched) Insert(ctx context.Context, t *store.Table, r store.Record) (s
 	return r, err
 }
 
+// InsertAll is the store's, told to the feed.
+func (w *Watched) InsertAll(ctx context.Context, t *store.Table, records []store.Record) ([]store.Record, error) {
+	made, err := w.Store.InsertAll(ctx, t, records)
+	w.told(topics[t], err)
+	return made, err
+}
+
 // Update is the store's, told to the feed.
 func (w *Watched) Update(ctx context.Context, t *store.Table, key any, change func(store.Record) (store.Record, error)) (store.Record, error) {
 	r, err := w.Store.Update(ctx, t, key, change)
 	w.told(topics[t], err)
 	return r, err
+}
+
+// UpdateAll is the store's, told to the feed.
+func (w *Watched) UpdateAll(ctx context.Context, t *store.Table, keys []any, change func(i int, current store.Record) (store.Record, error)) ([]store.Record, error) {
+	updated, err := w.Store.UpdateAll(ctx, t, keys, change)
+	w.told(topics[t], err)
+	return updated, err
 }
 
 // Delete is the store's, told to the feed.

@@ -30,6 +30,24 @@ func (s *Store) insert(ctx context.Context, q querier, t *Table, r Record) (Reco
 	return one(ctx, q, t, query, args)
 }
 
+// InsertAll is Insert of several records: all, in order, or none.
+func (s *Store) InsertAll(ctx context.Context, t *Table, records []Record) ([]Record, error) {
+	made := make([]Record, len(records))
+	err := s.transact(ctx, func(tx *sql.Tx) (err error) {
+		q := repeating(tx, len(records))
+		for i, r := range records {
+			if made[i], err = s.insert(ctx, q, t, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return made, nil
+}
+
 // Get returns the record whose column equals value. Error: ErrNotFound.
 func (s *Store) Get(ctx context.Context, t *Table, column string, value any) (Record, error) {
 	return get(ctx, s.read, t, column, value, "")
@@ -48,20 +66,38 @@ func get(ctx context.Context, q querier, t *Table, column string, value any, for
 // nothing; an error of change is returned as it is. Key and created_at cannot
 // be changed. Errors: ErrNotFound, *ConflictError, ErrReference.
 func (s *Store) Update(ctx context.Context, t *Table, key any, change func(Record) (Record, error)) (Record, error) {
-	var updated Record
+	updated, err := s.UpdateAll(ctx, t, []any{key}, func(_ int, current Record) (Record, error) { return change(current) })
+	if err != nil {
+		return nil, err
+	}
+	return updated[0], nil
+}
+
+// UpdateAll is Update of several records, all or none: change is told which of
+// the keys it is asked about.
+func (s *Store) UpdateAll(ctx context.Context, t *Table, keys []any, change func(i int, current Record) (Record, error)) ([]Record, error) {
+	updated := make([]Record, len(keys))
 	err := s.transact(ctx, func(tx *sql.Tx) error {
-		current, err := get(ctx, tx, t, t.Key, key, s.dialect.forUpdate)
-		if err != nil {
-			return err
+		q := repeating(tx, len(keys))
+		for i, key := range keys {
+			current, err := get(ctx, q, t, t.Key, key, s.dialect.forUpdate)
+			if err != nil {
+				return err
+			}
+			set, err := change(i, current)
+			if err != nil {
+				return err
+			}
+			if updated[i], err = s.set(ctx, q, t, current, set); err != nil {
+				return err
+			}
 		}
-		set, err := change(current)
-		if err != nil {
-			return err
-		}
-		updated, err = s.set(ctx, tx, t, current, set)
-		return err
+		return nil
 	})
-	return updated, err
+	if err != nil {
+		return nil, err
+	}
+	return updated, nil
 }
 
 // set writes the columns of set to the record current.

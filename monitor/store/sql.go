@@ -15,6 +15,34 @@ type querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
+// repeated is a transaction in which the same statements come again and again:
+// each is read once.
+type repeated struct {
+	*sql.Tx
+	statements map[string]*sql.Stmt // they end with the transaction
+}
+
+// repeating is tx for so many records.
+func repeating(tx *sql.Tx, records int) querier {
+	if records < 2 {
+		return tx
+	}
+	return repeated{tx, make(map[string]*sql.Stmt)}
+}
+
+// QueryContext implements querier.
+func (r repeated) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	statement, ok := r.statements[query]
+	if !ok {
+		var err error
+		if statement, err = r.Tx.PrepareContext(ctx, query); err != nil {
+			return nil, err
+		}
+		r.statements[query] = statement
+	}
+	return statement.QueryContext(ctx, args...)
+}
+
 // Statements are built from the tables' own column names; what comes from
 // outside is always an argument. Both databases read them.
 

@@ -31,6 +31,7 @@ func suite(t *testing.T, fresh func(t *testing.T) (open func(now func() time.Tim
 		{"records outlive the process", testReopen},
 		{"conflicts and references", testConflicts},
 		{"updates are whole or nothing", testUpdate},
+		{"so are lists", testMany},
 		{"lists", testList},
 		{"lists are bounded in bytes", testListBytes},
 		{"sequences of two processes", testSequences},
