@@ -59,8 +59,10 @@ func growth() *group {
 	return g
 }
 
-// grow measures one cost at its sizes, five times: small ones are short, so
-// each figure is the least of three. A start is measured once: it is seconds.
+// grow measures one cost at its sizes, five times: small ones are short, so each
+// figure is the median of three. The least of them against the one figure of the
+// largest would make noise look like growth. A start is measured once: it is
+// seconds.
 func (g *group) grow(t *testing.T, r *row, s scaling) {
 	t.Helper()
 	n, repeat := 5, 3
@@ -74,12 +76,13 @@ func (g *group) grow(t *testing.T, r *row, s scaling) {
 			if *quick {
 				work = max(work/20, k+1)
 			}
-			least := s.cost(work)
-			for i := 1; i < repeat && k < 2; i++ {
-				least = min(least, s.cost(work))
+			tries := []float64{s.cost(work)}
+			for len(tries) < repeat && k < 2 {
+				tries = append(tries, s.cost(work))
 			}
-			all[k] = append(all[k], least)
-			sizes, costs = append(sizes, float64(work)), append(costs, least)
+			cost := median(tries)
+			all[k] = append(all[k], cost)
+			sizes, costs = append(sizes, float64(work)), append(costs, cost)
 		}
 		r.ours = append(r.ours, slope(sizes, costs))
 	}
