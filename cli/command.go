@@ -24,7 +24,7 @@ type app struct {
 	verbose  bool
 	logging  logFlags
 
-	monitorPart MonitorPart // of the testbed command alone
+	linked Linked // of the testbed command alone
 }
 
 func newApp() *app {
@@ -48,11 +48,11 @@ func (a *app) logAt(level slog.Level) *slog.Logger {
 	return a.logging.logger(a.err, level)
 }
 
-// Testbed is the testbed command, with the monitor that it runs. It returns the
-// exit code. Programs call Main of the room cli/testbed.
-func Testbed(ctx context.Context, args []string, monitor MonitorPart) int {
+// Testbed is the testbed command, with what it links and the others do not. It
+// returns the exit code. Programs call Main of the room cli/testbed.
+func Testbed(ctx context.Context, args []string, l Linked) int {
 	a := newApp()
-	a.monitorPart = monitor
+	a.linked = l
 	return a.execute(ctx, a.testbedRoot(), args)
 }
 

@@ -1,4 +1,4 @@
 package cli
 
-// TestMonitor is the monitor of the tests: cli itself does not link it.
-var TestMonitor MonitorPart
+// TestLinked is for the tests what cli itself does not link.
+var TestLinked Linked

@@ -5,6 +5,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/mattn/go-isatty"
 )
@@ -49,16 +50,18 @@ var colours = map[string]string{
 
 // stateWords finds them where they stand for themselves: those of supervisord
 // everywhere, the others in a column, behind a colon or in brackets, not inside
-// of a sentence.
-var stateWords = regexp.MustCompile(`(?m)(?:^| |\()(?:RUNNING|FATAL|BACKOFF|FAILED|STARTING|STOPPING|STOPPED|EXITED)\b|` +
-	`(?:^|  |: |\()(?:running|completed|succeeded|ok|failed|lost|warning|refused|expired|terminated|pending|exited|stopped)\b`)
+// of a sentence. It is made for the first text that is coloured.
+var stateWords = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)(?:^| |\()(?:RUNNING|FATAL|BACKOFF|FAILED|STARTING|STOPPING|STOPPED|EXITED)\b|` +
+		`(?:^|  |: |\()(?:running|completed|succeeded|ok|failed|lost|warning|refused|expired|terminated|pending|exited|stopped)\b`)
+})
 
 // lay colours the states in a text.
 func (i ink) lay(text string) string {
 	if !i {
 		return text
 	}
-	return stateWords.ReplaceAllStringFunc(text, func(m string) string {
+	return stateWords().ReplaceAllStringFunc(text, func(m string) string {
 		word := strings.TrimLeft(m, " :(")
 		return m[:len(m)-len(word)] + colours[word] + word + normal
 	})

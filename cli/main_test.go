@@ -9,6 +9,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	cli.TestMonitor = testbed.Monitor
+	cli.TestLinked = testbed.Linked()
 	os.Exit(m.Run())
 }

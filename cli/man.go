@@ -1,13 +1,12 @@
 package cli
 
 import (
-	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/cobra/doc"
 
 	"github.com/epic-swf/testbed/swf"
 )
@@ -32,10 +31,11 @@ agent-manager and swf-agent into a folder, for a package or for your own MANPATH
 	return cmd
 }
 
-// manualHeader is the same on each page. A package sets SOURCE_DATE_EPOCH: the
-// same source then makes the same pages.
-func manualHeader() *doc.GenManHeader {
-	return &doc.GenManHeader{Section: "1", Source: "testbed " + swf.Version, Manual: "ePIC streaming workflow testbed"}
+// manual is the page of a command. A package sets SOURCE_DATE_EPOCH: the same
+// source then makes the same pages.
+func (a *app) manual(cmd *cobra.Command) ([]byte, error) {
+	cmd.DisableAutoGenTag = true
+	return a.linked.Manual(cmd, "testbed "+swf.Version)
 }
 
 func (a *app) writeManuals(to string, args []string) error {
@@ -46,9 +46,8 @@ func (a *app) writeManuals(to string, args []string) error {
 		return err
 	}
 	for _, root := range a.roots() {
-		root.DisableAutoGenTag = true
 		root.InitDefaultCompletionCmd()
-		if err := doc.GenManTree(root, manualHeader(), to); err != nil {
+		if err := a.writeManualsOf(root, to); err != nil {
 			return err
 		}
 	}
@@ -58,6 +57,23 @@ func (a *app) writeManuals(to string, args []string) error {
 	}
 	fmt.Fprintf(a.out, "%d manual pages are in %s\n", len(entries), to)
 	return nil
+}
+
+// writeManualsOf writes the pages of a command and all below it.
+func (a *app) writeManualsOf(cmd *cobra.Command, to string) error {
+	for _, c := range cmd.Commands() {
+		if !c.IsAvailableCommand() || c.IsAdditionalHelpTopicCommand() {
+			continue
+		}
+		if err := a.writeManualsOf(c, to); err != nil {
+			return err
+		}
+	}
+	page, err := a.manual(cmd)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(to, strings.ReplaceAll(cmd.CommandPath(), " ", "-")+".1"), page, 0o644)
 }
 
 // printManual prints one page. The words may begin with the name of a program.
@@ -73,11 +89,10 @@ func (a *app) printManual(words []string) error {
 	if err != nil || len(rest) > 0 {
 		return usageError{swf.E(swf.CodeInvalidArgument, fmt.Sprintf("there is no command %q", strings.Join(words, " ")), "testbed --help lists the commands")}
 	}
-	cmd.DisableAutoGenTag = true
-	var b bytes.Buffer
-	if err := doc.GenMan(cmd, manualHeader(), &b); err != nil {
+	page, err := a.manual(cmd)
+	if err != nil {
 		return err
 	}
-	_, err = a.out.Write(b.Bytes())
+	_, err = a.out.Write(page)
 	return err
 }

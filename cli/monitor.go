@@ -140,6 +140,6 @@ func (a *app) startMonitor(p *parts, o MonitorOptions, listen listenFlags, watch
 	if o.Listener, url, err = listen.open(o.Token != "", o.Log); err != nil {
 		return "", nil, err
 	}
-	pages, err = a.monitorPart(p.ctx, p, o)
+	pages, err = a.linked.Monitor(p.ctx, p, o)
 	return url, pages, err
 }

@@ -8,18 +8,29 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
 
 	"github.com/epic-swf/testbed/amq"
 	"github.com/epic-swf/testbed/swf"
 	"github.com/epic-swf/testbed/web"
 )
 
+// Linked are the rooms and libraries of the testbed command alone. Its caller
+// gives them, the room cli/testbed, for what is imported here is linked into all
+// programs and makes itself ready in each of them.
+type Linked struct {
+	Monitor MonitorPart
+	Manual  ManualPage
+}
+
+// ManualPage is a manual page of section 1, in roff. The source stands at its
+// foot.
+type ManualPage func(cmd *cobra.Command, source string) ([]byte, error)
+
 // MonitorPart starts a whole monitor among the parts of a process: the store,
 // the REST interface, the stream, the pages, and the recorder that hears the
 // bus. It takes the listener over, also where it fails; until the parts end, ctx
-// goes on. It is the room cli/testbed, and given to Testbed by its caller,
-// because two databases, templates and assets come with it: the daemons would
-// link them all, and have half as much memory again for it.
+// goes on. Two databases, templates and assets come with it.
 type MonitorPart func(ctx context.Context, among Among, o MonitorOptions) (Pages, error)
 
 // Among is where parts of one process run beside each other. They end in the

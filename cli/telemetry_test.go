@@ -108,7 +108,7 @@ func watchedUp(t *testing.T, f func(u *up, e *config.Endpoints, said string)) {
 	vars := map[string]string{"HOME": dir, "PATH": os.Getenv("PATH"), "USER": os.Getenv("USER")}
 	a := &app{in: strings.NewReader(""), out: io.Discard, err: &said, getenv: func(k string) string { return vars[k] },
 		environ: func() []string { return []string{"HOME=" + dir, "PATH=" + vars["PATH"]} }}
-	a.monitorPart = TestMonitor
+	a.linked = TestLinked
 	u := a.newUp(upFlags{dir: dir, broker: loopbackPort, monitor: loopbackPort, mcp: loopbackPort, metrics: metricsFlag{loopbackPort}, quiet: true})
 	u.log = discardLog()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

@@ -58,6 +58,7 @@ func TestEveryCommandSaysWhatItIs(t *testing.T) {
 func TestEveryCommandHasAManual(t *testing.T) {
 	t.Parallel()
 	a := quietApp(t.TempDir())
+	a.linked = TestLinked
 	to := filepath.Join(t.TempDir(), "man1")
 	if err := a.writeManuals(to, nil); err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/epic-swf/testbed/amq"
@@ -59,8 +60,11 @@ func pythonReply(verb Verb, username string, body []byte, now time.Time) (Reply,
 	return r, true
 }
 
-// supervisorctlRE matches a line of "supervisorctl status".
-var supervisorctlRE = regexp.MustCompile(`^(\S+)\s+(STOPPED|STARTING|RUNNING|BACKOFF|STOPPING|EXITED|FATAL|UNKNOWN)(?:\s+(.*))?$`)
+// supervisorctlRE matches a line of "supervisorctl status". It is made when the
+// first Python manager answers.
+var supervisorctlRE = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(\S+)\s+(STOPPED|STARTING|RUNNING|BACKOFF|STOPPING|EXITED|FATAL|UNKNOWN)(?:\s+(.*))?$`)
+})
 
 var pidRE = regexp.MustCompile(`^pid (\d+), uptime `)
 
@@ -70,7 +74,7 @@ func readSupervisorctl(text string, running bool) (programs []swf.Program, state
 	programs = []swf.Program{}
 	active, trouble := 0, 0
 	for line := range strings.Lines(text) {
-		m := supervisorctlRE.FindStringSubmatch(strings.TrimSpace(line))
+		m := supervisorctlRE().FindStringSubmatch(strings.TrimSpace(line))
 		if m == nil {
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -164,6 +165,9 @@ func (p *param) redact(v any) any {
 
 // secretRE matches what tokens look like: long runs without a separator, and
 // the head of a JSON web token.
-var secretRE = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8}|[A-Za-z0-9+/]{24,}|[A-Za-z0-9_-]{48,}`)
+// It is made for the first argument that is looked at.
+var secretRE = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8}|[A-Za-z0-9+/]{24,}|[A-Za-z0-9_-]{48,}`)
+})
 
-func looksSecret(s string) bool { return secretRE.MatchString(s) }
+func looksSecret(s string) bool { return secretRE().MatchString(s) }

@@ -13,6 +13,7 @@ import (
 // metrics count the calls. Each label has a closed set of values: nothing that
 // a client or a manager chooses becomes one.
 type metrics struct {
+	watched bool // somebody collects them
 	calls   *prometheus.CounterVec
 	refused *prometheus.CounterVec
 	took    *prometheus.HistogramVec
@@ -22,6 +23,7 @@ type metrics struct {
 func newMetrics(r prometheus.Registerer) *metrics {
 	f := promauto.With(r)
 	m := &metrics{
+		watched: r != nil,
 		calls: f.NewCounterVec(prometheus.CounterOpts{Namespace: "swf", Subsystem: "tool", Name: "calls_total",
 			Help: "Answered calls of tools and resources; outcome is that of the command where there was one, else ok or error."}, []string{"tool", "outcome"}),
 		refused: f.NewCounterVec(prometheus.CounterOpts{Namespace: "swf", Subsystem: "tool", Name: "refusals_total",
@@ -35,8 +37,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
-// offer makes the series of a tool.
+// offer makes the series of a tool, if anybody may ask for them.
 func (m *metrics) offer(tool string) {
+	if !m.watched {
+		return
+	}
 	m.took.WithLabelValues(tool)
 	for _, outcome := range []string{"ok", "error", string(control.Succeeded), string(control.Failed), string(control.Refused), string(control.Pending)} {
 		m.calls.WithLabelValues(tool, outcome)

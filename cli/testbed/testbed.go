@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
 
 	"github.com/epic-swf/testbed/amq"
 	"github.com/epic-swf/testbed/cli"
@@ -19,10 +22,20 @@ import (
 )
 
 // Main is the testbed command. It returns the exit code.
-func Main(ctx context.Context, args []string) int { return cli.Testbed(ctx, args, Monitor) }
+func Main(ctx context.Context, args []string) int { return cli.Testbed(ctx, args, Linked()) }
 
-// Monitor is a cli.MonitorPart.
-func Monitor(ctx context.Context, among cli.Among, o cli.MonitorOptions) (cli.Pages, error) {
+// Linked is what the testbed command has beyond the other programs.
+func Linked() cli.Linked { return cli.Linked{Monitor: monitor, Manual: manual} }
+
+// manual is a cli.ManualPage.
+func manual(cmd *cobra.Command, source string) ([]byte, error) {
+	var page bytes.Buffer
+	err := doc.GenMan(cmd, &doc.GenManHeader{Section: "1", Source: source, Manual: "ePIC streaming workflow testbed"}, &page)
+	return page.Bytes(), err
+}
+
+// monitor is a cli.MonitorPart.
+func monitor(ctx context.Context, among cli.Among, o cli.MonitorOptions) (cli.Pages, error) {
 	opened, err := store.Open(ctx, store.Options{Path: o.Path, DSN: o.DSN, Keep: o.Keep, Log: o.Log})
 	if err != nil {
 		return nil, errors.Join(err, o.Listener.Close())

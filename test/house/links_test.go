@@ -12,7 +12,7 @@ import (
 // used. One import in the wrong room brings all of it back.
 func TestLinks(t *testing.T) {
 	anywhere := []string{"google.golang.org/grpc", "go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"}
-	inDaemons := append([]string{"modernc.org/sqlite", "github.com/jackc/pgx/v5", "github.com/pressly/goose/v3",
+	inDaemons := append([]string{"modernc.org/sqlite", "github.com/jackc/pgx/v5", "github.com/pressly/goose/v3", "github.com/spf13/cobra/doc",
 		module + "/monitor/store", module + "/monitor/dashboard"}, anywhere...)
 	for program, banned := range map[string][]string{"testbed": anywhere, "swf-mcp": inDaemons, "agent-manager": inDaemons, "swf-agent": inDaemons} {
 		list := exec.Command("go", "list", "-deps", "./cmd/"+program)
