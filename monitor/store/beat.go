@@ -27,6 +27,14 @@ type Beat struct {
 // revive an agent that has said EXITED, even if another process beats under
 // the name by now.
 func (s *Store) Beat(ctx context.Context, b Beat) (agent Record, created bool, err error) {
+	if s.dialect.oneWriter {
+		return s.beatTogether(ctx, b)
+	}
+	return s.beatAlone(ctx, b)
+}
+
+// beatAlone is Beat in a transaction of its own.
+func (s *Store) beatAlone(ctx context.Context, b Beat) (agent Record, created bool, err error) {
 	err = s.transact(ctx, func(tx *sql.Tx) error {
 		agent, created, err = s.beat(ctx, tx, b)
 		return err

@@ -14,6 +14,7 @@ import (
 type dialect struct {
 	goose      goose.Dialect
 	migrations string // the folder of its schema
+	oneWriter  bool   // one transaction at a time writes
 	// mark is the nth argument in a statement with thousands of them. In SQLite
 	// $1 and ?1 are names, and for each of them the driver searches all names.
 	mark func(n int) string
@@ -30,7 +31,7 @@ type dialect struct {
 }
 
 // In SQLite a transaction that writes is the only one: BEGIN IMMEDIATE.
-var sqliteDialect = dialect{goose: goose.DialectSQLite3, migrations: "migrations/sqlite", mark: func(int) string { return "?" }, broken: brokenInSQLite}
+var sqliteDialect = dialect{goose: goose.DialectSQLite3, migrations: "migrations/sqlite", oneWriter: true, mark: func(int) string { return "?" }, broken: brokenInSQLite}
 
 // The number is this program's own among the users of advisory locks.
 var postgresDialect = dialect{goose: goose.DialectPostgres, migrations: "migrations/postgres", mark: func(n int) string { return "$" + strconv.Itoa(n) },

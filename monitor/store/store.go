@@ -33,6 +33,7 @@ type Store struct {
 	log         *slog.Logger
 	opened      time.Time
 	keep        time.Duration
+	beats       group
 
 	sweeping sync.Mutex
 	silent   map[string]bool // executions of whose owner the last sweep found nobody
