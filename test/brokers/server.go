@@ -158,6 +158,24 @@ func (s *Server) port() string {
 // Addr is where it listens for STOMP, HOST:PORT.
 func (s *Server) Addr() string { return s.addr }
 
+// PID is its process, 0 while it does not run.
+func (s *Server) PID() int {
+	if s.cmd == nil {
+		return 0
+	}
+	return s.cmd.Process.Pid
+}
+
+// Heap lets its JVM have so many megabytes from the next start on, more than
+// the few that most tests need.
+func (s *Server) Heap(megabytes int) {
+	for i, arg := range s.argv {
+		if strings.HasPrefix(arg, "-Xmx") {
+			s.argv[i] = fmt.Sprintf("-Xmx%dM", megabytes)
+		}
+	}
+}
+
 // Log is all that it has written.
 func (s *Server) Log() string { return s.log.String() }
 

@@ -45,7 +45,7 @@ type word struct {
 	User   int       `json:",omitempty"` // of holding
 	Beats  []float64 `json:",omitempty"` // of told: how long each heartbeat took since it was asked last, in seconds
 	Failed int       `json:",omitempty"` // of told: how many did not arrive
-	Error  string    `json:",omitempty"`
+	Error  string    `json:",omitempty"` // of joined: why one cannot; of told: of the last heartbeat that did not arrive
 }
 
 // username is a user's name.
@@ -60,6 +60,7 @@ type crowd struct {
 	out     *json.Encoder
 	beats   []float64
 	failed  int
+	why     string // the last of those
 	held    map[int]bool
 	release chan struct{}
 }
@@ -101,8 +102,8 @@ func (c *crowd) obey(o order) {
 		close(c.release)
 		c.release = make(chan struct{})
 	case "tell":
-		_ = c.out.Encode(word{Say: "told", Beats: c.beats, Failed: c.failed})
-		c.beats, c.failed = nil, 0
+		_ = c.out.Encode(word{Say: "told", Beats: c.beats, Failed: c.failed, Error: c.why})
+		c.beats, c.failed, c.why = nil, 0, ""
 	}
 }
 
@@ -111,6 +112,7 @@ func (c *crowd) join(j *join) {
 	slots := make(chan struct{}, j.AtOnce)
 	var ready sync.WaitGroup
 	var failed atomic.Value
+	var joined atomic.Int64
 	for n := j.From; n < j.To; n++ {
 		slots <- struct{}{}
 		ready.Add(1)
@@ -128,6 +130,9 @@ func (c *crowd) join(j *join) {
 		c.wait.Go(func() {
 			signs.Wait()
 			<-slots
+			if n := joined.Add(1); n%250 == 0 {
+				fmt.Fprintln(os.Stderr, time.Now().Format(time.TimeOnly), n, "have joined") // who waits too long is shown that
+			}
 			ready.Done()
 		})
 	}
@@ -212,7 +217,7 @@ func (t timed) Heartbeat(ctx context.Context, h swf.Heartbeat) error {
 	case err == nil:
 		t.c.beats = append(t.c.beats, took)
 	case t.c.ctx.Err() == nil:
-		t.c.failed++
+		t.c.failed, t.c.why = t.c.failed+1, err.Error()
 	}
 	return err
 }

@@ -3,6 +3,7 @@
 // processes of their own; assistants call tools beside, through a plain TCP
 // balancer in front of two MCP servers.
 //
-// As a plain test it is small and judges what is answered, never how fast.
-// Start reading at replicas_test.go.
+// As a plain test it is small and judges what is answered, never how fast;
+// "make scale" runs it large and writes docs/scale.md. Start reading at
+// replicas_test.go, then large_test.go.
 package scale
