@@ -190,7 +190,8 @@ func TestAttack15AllFloodsAtOnce(t *testing.T) {
 }
 
 // goodCalls makes calls as ann's client would, one after the other at her rate,
-// and returns how long each took.
+// and returns how long each took. Before its first answer her connection is as
+// good as a stranger's: where it has to make room she connects anew.
 func goodCalls(t *testing.T, s *site, n int) (took []time.Duration) {
 	t.Helper()
 	c := newHTTPClient(t)
@@ -200,8 +201,16 @@ func goodCalls(t *testing.T, s *site, n int) (took []time.Duration) {
 	for range n {
 		<-pace.C
 		begun := time.Now()
-		resp := r.open(t, s, c)
-		_, err := io.Copy(io.Discard, bufio.NewReader(resp.Body))
+		resp, err := r.try(t, s, c)
+		for ; err != nil && len(took) == 0; resp, err = r.try(t, s, c) {
+			if time.Since(begun) > patience {
+				break
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.Copy(io.Discard, bufio.NewReader(resp.Body))
 		resp.Body.Close()
 		if resp.StatusCode != http.StatusOK || err != nil {
 			t.Errorf("the good client: %d %v", resp.StatusCode, err)
