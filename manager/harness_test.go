@@ -1,6 +1,7 @@
 package manager
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,7 @@ type bench struct {
 	monitor *scriptedMonitor
 	client  *control.Client
 	legacy  bool
+	settle  time.Duration // 0: short
 	metrics prometheus.Registerer
 	tracer  trace.TracerProvider
 	audit   *audit.Trail
@@ -249,7 +251,7 @@ func (b *bench) ring() control.Ring {
 }
 
 func (b *bench) new(ready func()) *Manager {
-	return New(Options{Metrics: b.metrics, Tracer: b.tracer, Audit: b.audit, Username: "ann", Paths: b.paths, Testbed: b.testbed(), Broker: b.broker, Monitor: b.monitor, Keys: b.ring, LegacyQueue: b.legacy, Settle: 50 * time.Millisecond, Ready: ready})
+	return New(Options{Metrics: b.metrics, Tracer: b.tracer, Audit: b.audit, Username: "ann", Paths: b.paths, Testbed: b.testbed(), Broker: b.broker, Monitor: b.monitor, Keys: b.ring, LegacyQueue: b.legacy, Settle: cmp.Or(b.settle, 50*time.Millisecond), Ready: ready})
 }
 
 // manager starts a manager and waits until it takes commands.

@@ -187,6 +187,7 @@ func TestARefusedManagerSendsNoHeartbeat(t *testing.T) {
 	b := newBench(t)
 	b.manager()
 	far := b.elsewhere()
+	far.settle = patience // it is told long before
 	if err := far.new(nil).Run(context.Background()); !swf.IsCode(err, swf.CodeManagerRunning) {
 		t.Errorf("the second one: %v", err)
 	}
