@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/epic-swf/testbed/amq"
@@ -103,6 +104,11 @@ func (r *Runner) stopWorkflow(ctx context.Context, cmd control.Command) {
 		r.reply(ctx, cmd, r.remember(control.Refusal(cmd.ID, err)))
 		return
 	}
+	if ended := r.stopBegun(cmd.ID); ended != nil { // a copy: the run may be no longer running, and not ended yet
+		r.reply(ctx, cmd, control.Reply{CommandID: cmd.ID, Kind: control.Accepted, ExecutionID: p.ExecutionID})
+		r.goWait(func() { r.reply(ctx, cmd, ended()) })
+		return
+	}
 	x := r.running()
 	switch {
 	case x == nil && p.ExecutionID == "":
@@ -121,14 +127,26 @@ func (r *Runner) stopWorkflow(ctx context.Context, cmd control.Command) {
 	}
 	x.cancel(stopped(cmd.IssuedBy))
 	r.reply(ctx, cmd, control.Reply{CommandID: cmd.ID, Kind: control.Accepted, ExecutionID: x.id})
-	r.goWait(func() {
+	ended := sync.OnceValue(func() control.Reply {
 		<-x.done
 		now := time.Now().UTC()
-		r.reply(ctx, cmd, r.remember(control.Reply{
+		return r.remember(control.Reply{
 			CommandID: cmd.ID, Kind: control.Final, Outcome: control.Succeeded, ExecutionID: x.id, Namespace: r.o.Namespace,
 			Message: fmt.Sprintf("workflow %s ended: %s", x.id, x.ended()), FinishedAt: &now,
-		}))
+		})
 	})
+	r.mu.Lock()
+	r.stops[cmd.ID] = ended
+	r.mu.Unlock()
+	r.goWait(func() { r.reply(ctx, cmd, ended()) })
+}
+
+// stopBegun returns what waits for the end of a stop, nil when there is none of
+// that id.
+func (r *Runner) stopBegun(id string) func() control.Reply {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stops[id]
 }
 
 // params reads the parameters of a command.
@@ -171,6 +189,7 @@ func (r *Runner) remember(a control.Reply) control.Reply {
 	r.answers[a.CommandID] = a
 	if len(r.order) > keepAnswers {
 		delete(r.answers, r.order[0])
+		delete(r.stops, r.order[0])
 		r.order = r.order[1:]
 	}
 	return a

@@ -70,7 +70,8 @@ type Runner struct {
 	nonce   control.Nonce // of the shared queue
 	closing bool
 	current *execution
-	answers map[string]control.Reply // by command id
+	answers map[string]control.Reply        // by command id
+	stops   map[string]func() control.Reply // by command id: each waits until the stop is answered
 	order   []string
 }
 
@@ -92,7 +93,7 @@ func New(o Options) (*Runner, error) {
 	if o.Getenv == nil {
 		o.Getenv = os.Getenv
 	}
-	r := &Runner{o: o, base: base, log: base.Log(), born: time.Now(), answers: make(map[string]control.Reply)}
+	r := &Runner{o: o, base: base, log: base.Log(), born: time.Now(), answers: make(map[string]control.Reply), stops: make(map[string]func() control.Reply)}
 	r.handleEvents()
 	return r, nil
 }
