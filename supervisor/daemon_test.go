@@ -292,7 +292,7 @@ func TestCancelledShutdownCanBeRepeated(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "slow", `command=/bin/sh -c 'trap "" QUIT; while :; do sleep 1; done'`+"\nstopwaitsecs=1")
 	r.spawn()
-	r.start("slow")
+	r.loops(r.start("slow")[0])
 	ctx, cancel := context.WithCancel(r.ctx())
 	time.AfterFunc(400*time.Millisecond, cancel)
 	if err := r.Shutdown(ctx); !errors.Is(err, context.Canceled) {

@@ -165,6 +165,16 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	}
 }
 
+// loops waits until a shell that has set its trap is in its loop: it is RUNNING,
+// and would die of its signal, a moment before.
+func (r *rig) loops(p Process) {
+	r.t.Helper()
+	eventually(r.t, p.Name+" is in its loop", func() bool {
+		children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", p.PID))
+		return err == nil && len(children) > 0
+	})
+}
+
 func gonePID(pid int) bool {
 	s, err := readStat(pid)
 	return err != nil || s.gone()

@@ -145,7 +145,7 @@ func TestForeignShutdown(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "slow", `command=/bin/sh -c 'trap "" QUIT; while :; do sleep 1; done'`+"\nstopwaitsecs=2")
 	r.spawn()
-	r.start("slow")
+	r.loops(r.start("slow")[0])
 	pid := r.pid()
 	if err := r.Client().Shutdown(r.ctx()); err != nil {
 		t.Fatal(err)
