@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -29,6 +30,9 @@ func private(t *testing.T, dir string) []string {
 // supervisord included, when what it writes is read no more and when the
 // terminal is closed.
 func TestNobodyFollowsUp(t *testing.T) {
+	heard := make(chan os.Signal, 1) // "nohup make test" has its programs ignore it; what is caught they do not inherit
+	signal.Notify(heard, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(heard) })
 	for _, c := range []struct {
 		name  string
 		leave func(up *exec.Cmd, output io.Closer)
