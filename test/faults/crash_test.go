@@ -139,9 +139,9 @@ type killing struct {
 }
 
 // as reports whether a command that was killed there may end so. Who
-// acknowledges a start does so beside its executor, which may have begun by then.
-func (k killing) as(cmd control.Command, r control.Reply) bool {
-	begun := k.at == manager.AtAcked && cmd.Verb == control.StartTestbed && r.Outcome == control.Failed && code(r) == swf.CodeInterrupted
+// acknowledges one does so beside its executor, which may have begun by then.
+func (k killing) as(r control.Reply) bool {
+	begun := k.at == manager.AtAcked && r.Outcome == control.Failed && (code(r) == swf.CodeInterrupted || code(r) == swf.CodeUnconfirmed)
 	return begun || r.Outcome == k.outcome && code(r) == k.code
 }
 
@@ -157,7 +157,7 @@ func kills(points []killing, cmd func() control.Command, prepare func(s *site, u
 			go func() { asked <- s.ask(c, u, cmd(), patience) }()
 			slowest = max(slowest, u.fallen(k.at))
 			op := u.keep(asked)
-			if op.err != nil || !k.as(op.cmd, op.heard) {
+			if op.err != nil || !k.as(op.heard) {
 				s.t.Errorf("killed at %q it is %s, %v; want %s %s", k.at, shown(op.heard), op.err, k.outcome, k.code)
 			}
 			s.stands(u, c, op)
