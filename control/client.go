@@ -51,6 +51,7 @@ type Client struct {
 
 	mu      sync.Mutex
 	sub     *amq.Subscription
+	joined  bool                          // it has been asked for once; from then on anew
 	waiting map[string]map[*call]struct{} // by command id
 	known   map[string][]string           // the ids of the keys that each user's manager last said it holds
 
@@ -292,10 +293,14 @@ func (c *Client) subscribe(ctx context.Context) error {
 }
 
 // rejoin has every waiting call ask again: what was on its way to us when the
-// connection broke is gone.
+// connection broke is gone. At the first subscription nothing was.
 func (c *Client) rejoin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.joined {
+		c.joined = true
+		return
+	}
 	for _, calls := range c.waiting {
 		for w := range calls {
 			select {

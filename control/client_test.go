@@ -103,6 +103,10 @@ func TestAskAgainWhenRepliesAreSubscribedAnew(t *testing.T) {
 	}()
 	<-bus
 	c.receive(t.Context(), delivery(t, Reply{CommandID: "a", Kind: Accepted}))
+	c.rejoin() // the first time is none anew: nothing goes out
+	if n := len(w.rejoined); n != 0 {
+		t.Errorf("the first subscription is taken for another one")
+	}
 	c.rejoin()
 	if again := <-bus; string(again.Body) != "a start" {
 		t.Errorf("it published %q", again.Body)
