@@ -44,10 +44,8 @@ func (m *Manager) serveLocal(ctx context.Context, ln net.Listener) {
 			refuseLocal(conn)
 			continue
 		}
-		taken := m.side.Go(func() {
+		taken := m.callers.Go(func() {
 			defer func() { conn.Close(); <-slots }()
-			stop := context.AfterFunc(m.lookCtx, func() { conn.Close() })
-			defer stop()
 			m.converse(conn)
 		})
 		if !taken {
@@ -70,9 +68,12 @@ func refuseLocal(conn net.Conn) {
 }
 
 // converse answers one connection until its command has an outcome or the
-// caller hangs up; hanging up never ends the command.
+// caller hangs up; hanging up never ends the command. When the manager leaves,
+// what was told by then is still written.
 func (m *Manager) converse(conn net.Conn) {
 	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	hurry := context.AfterFunc(m.callerCtx, func() { _ = conn.SetReadDeadline(time.Now()) })
+	defer hurry()
 	line, err := bufio.NewReader(io.LimitReader(conn, maxLine)).ReadBytes('\n')
 	if err != nil {
 		return
@@ -102,18 +103,26 @@ func (m *Manager) converse(conn net.Conn) {
 	for {
 		select {
 		case r := <-replies:
-			body, err := r.Encode()
-			if err != nil {
+			if !writeLocal(conn, r) {
 				return
 			}
-			_ = conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
-			if _, err := conn.Write(append(body, '\n')); err != nil || r.Kind == control.Final {
-				return
+		case <-m.callerCtx.Done():
+			for len(replies) > 0 && writeLocal(conn, <-replies) {
 			}
-		case <-m.lookCtx.Done():
 			return
 		}
 	}
+}
+
+// writeLocal reports whether more can follow.
+func writeLocal(conn net.Conn, r control.Reply) bool {
+	body, err := r.Encode()
+	if err != nil {
+		return false
+	}
+	_ = conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
+	_, err = conn.Write(append(body, '\n'))
+	return err == nil && r.Kind != control.Final
 }
 
 // listenLocal binds the socket. The manager's lock is held, so a socket that

@@ -53,3 +53,37 @@ func TestLocalConnectionsAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// leaving is a connection whose manager leaves as soon as it has read a line.
+type leaving struct {
+	net.Conn
+	leave func()
+}
+
+func (c leaving) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.leave()
+	return n, err
+}
+
+// A caller whose outcome is there when the manager leaves is told it.
+func TestLeavingTellsLocalCallersFirst(t *testing.T) {
+	m := New(Options{Username: "ann"})
+	for round := range 64 {
+		ctx, leave := context.WithCancel(context.Background())
+		m.lookCtx, m.callerCtx = ctx, ctx
+		near, far := net.Pipe()
+		go func() {
+			defer near.Close()
+			m.converse(leaving{near, leave})
+		}()
+		if _, err := far.Write([]byte(`{"username": "bob"}` + "\n")); err != nil {
+			t.Fatal(err)
+		}
+		var r control.Reply
+		if err := json.NewDecoder(far).Decode(&r); err != nil || r.Kind != control.Final {
+			t.Errorf("round %d: %+v, %v", round, r, err)
+		}
+		far.Close()
+	}
+}

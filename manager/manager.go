@@ -93,6 +93,9 @@ type Manager struct {
 	leave   context.CancelCauseFunc
 	side    side
 
+	callerCtx context.Context // ends when nothing more will be told to local callers
+	callers   side
+
 	seq     atomic.Int64
 	probed  atomic.Int64 // unix nanoseconds of the last self-probe that came back
 	dropped atomic.Int64
@@ -195,12 +198,10 @@ func (m *Manager) work(ctx context.Context, serveLocal func(context.Context)) er
 	run, leave := context.WithCancelCause(ctx)
 	m.leave = leave
 	lookCtx, endLooks := context.WithCancel(context.WithoutCancel(ctx))
+	callerCtx, endCallers := context.WithCancel(context.WithoutCancel(ctx))
 	busCtx, endBus := context.WithCancel(context.WithoutCancel(ctx))
-	m.lookCtx, m.busCtx = lookCtx, busCtx
-	m.tenure = m.newTenure()
-	m.self = control.NewClient(control.ClientOptions{Bus: m.bus, Keys: func(string) control.Ring { return m.o.Keys() }, Login: m.o.Broker.Login, Source: "agent-manager", Log: m.log})
-	m.runner = Runner{m.o.Testbed, control.NewClient(control.ClientOptions{
-		Bus: m.bus, Keys: m.o.Testbed.RunnerKey, Login: m.o.Broker.Login, Queue: swf.WorkflowQueue, Source: "agent-manager", Log: m.log})}
+	m.lookCtx, m.callerCtx, m.busCtx = lookCtx, callerCtx, busCtx
+	m.meetOthers()
 
 	var bus, execs, words sync.WaitGroup
 	m.recover(run) // before a door is open: what comes in later is not an earlier manager's
@@ -236,6 +237,8 @@ func (m *Manager) work(ctx context.Context, serveLocal func(context.Context)) er
 	}
 	endLooks()
 	m.side.Close()
+	endCallers() // what ended above has told them
+	m.callers.Close()
 	giveUp.Stop()
 	stopBeating()
 	silence()
@@ -249,6 +252,15 @@ func (m *Manager) work(ctx context.Context, serveLocal func(context.Context)) er
 		return nil
 	}
 	return err
+}
+
+// meetOthers makes what speaks with other managers of this user, with this
+// one through its own queue, and with the user's runner.
+func (m *Manager) meetOthers() {
+	m.tenure = m.newTenure()
+	m.self = control.NewClient(control.ClientOptions{Bus: m.bus, Keys: func(string) control.Ring { return m.o.Keys() }, Login: m.o.Broker.Login, Source: "agent-manager", Log: m.log})
+	m.runner = Runner{m.o.Testbed, control.NewClient(control.ClientOptions{
+		Bus: m.bus, Keys: m.o.Testbed.RunnerKey, Login: m.o.Broker.Login, Queue: swf.WorkflowQueue, Source: "agent-manager", Log: m.log})}
 }
 
 // housekeeping forgets what is past its retention, every ten minutes, and

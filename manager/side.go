@@ -2,8 +2,8 @@ package manager
 
 import "sync"
 
-// side are the goroutines beside the executor: looks, local callers, workflow
-// commands. Once closed it takes no more, so that those under way can be
+// side are goroutines beside the executor: looks and workflow commands, or
+// local callers. Once closed it takes no more, so that those under way can be
 // waited for. The zero value is open. Safe for concurrent use.
 type side struct {
 	mu     sync.Mutex
