@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/epic-swf/testbed/amq"
@@ -37,7 +38,9 @@ func TestInboxDrops(t *testing.T) {
 		<-release
 	})
 	next(t, entered, "the handler")
-	last, _ := collect(t, c, "/queue/q", amq.SubscribeOptions{AutoAck: true}, true) // flooded behind the first
+	last := make(chan struct{})
+	once := sync.OnceFunc(func() { close(last) })
+	c.Subscribe("/queue/q", amq.SubscribeOptions{AutoAck: true}, func(context.Context, *amq.Delivery) { once() }) // flooded behind the first
 	next(t, last, "the second subscription's message")
 	close(release)
 	for handled := 1; handled < n-int(s.Dropped()); handled++ {

@@ -26,6 +26,7 @@ type Announcement struct {
 	InCharge bool     `json:"in_charge"`          // it takes commands; else it still listens for others
 	Over     []string `json:"over,omitempty"`     // tenures that it has heard and goes before, newest last
 	Leaving  bool     `json:"leaving,omitempty"`  // its last words: it has given way to another
+	To       string   `json:"to,omitempty"`       // last words: the instance it has given way to
 	Programs []string `json:"programs,omitempty"` // last words: what goes on running on its host
 	Host     string   `json:"host"`
 	PID      int      `json:"pid"`

@@ -24,7 +24,7 @@ func TestAnnouncementOrder(t *testing.T) {
 }
 
 func TestAnnouncementSurvivesTheWire(t *testing.T) {
-	a := Announcement{Tenure: NewID(), Instance: NewID(), InCharge: true, Over: []string{NewID()}, Leaving: true, Programs: []string{"data\u2028"}, Host: "h\U0001F600", PID: 7}
+	a := Announcement{Tenure: NewID(), Instance: NewID(), InCharge: true, Over: []string{NewID()}, Leaving: true, To: NewID(), Programs: []string{"data\u2028"}, Host: "h\U0001F600", PID: 7}
 	body, err := a.Encode()
 	if err != nil {
 		t.Fatal(err)

@@ -186,7 +186,7 @@ func (t *tenure) hear(_ context.Context, d *amq.Delivery) {
 			t.say()
 		}
 	case a.Leaving:
-		if slices.Contains(t.claim.Over, a.Tenure) {
+		if a.To == t.o.instance {
 			t.parted = &a
 			t.o.won()
 			t.o.log.Warn("another agent manager of this user has given way to this one", "host", a.Host, "pid", a.PID, "programs_left", a.Programs)
@@ -307,11 +307,16 @@ func (t *tenure) resign() {
 	t.silent = true
 }
 
-// farewell says the last words of one that gave way: what it left running.
+// farewell says the last words of one that gave way: to whom, and what it left
+// running. One that was answered a ping may not have announced anything yet.
 func (t *tenure) farewell(ctx context.Context, programs []string) {
 	t.mu.Lock()
 	last := t.claim
+	last.To = t.rival.Instance
 	t.mu.Unlock()
+	if last.Tenure == "" {
+		last.Tenure = t.o.newID()
+	}
 	last.Over, last.Leaving, last.Programs = nil, true, programs
 	t.send(ctx, &last)
 }

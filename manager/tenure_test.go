@@ -227,6 +227,22 @@ func TestWhoIsInChargeStays(t *testing.T) {
 	}
 }
 
+// One that a ping told of the manager in charge, before it announced itself,
+// is heard by that one all the same.
+func TestLastWordsOfOneThatNeverAnnouncedItself(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	first := b.claimant(claimantOptions{user: "ann", key: control.NewKey()})
+	stays(t, first)
+	o := first.o
+	o.instance, o.bus = control.NewID(), first.conn
+	o.lost = func(control.Announcement) {}
+	second := newTenure(o)
+	second.yield(control.Announcement{Instance: first.claim.Instance})
+	second.farewell(context.Background(), []string{"left"})
+	await(t, func() bool { p := first.conflict(); return p != nil && p.Programs[0] == "left" })
+}
+
 // await polls: what is waited for comes from a broker, and says nothing.
 func await(t *testing.T, ok func() bool) {
 	t.Helper()

@@ -194,10 +194,10 @@ func TestARefusedManagerSendsNoHeartbeat(t *testing.T) {
 	if h := far.monitor.last(); h.InstanceName != "" {
 		t.Errorf("it beat: %+v", h)
 	}
-	for !strings.Contains(b.monitor.last().Description, "has given way") { // the one in charge tells of it
+	for late := time.After(patience); !strings.Contains(b.monitor.last().Description, "has given way"); { // the one in charge tells of it
 		select {
 		case <-b.monitor.news:
-		case <-time.After(patience):
+		case <-late:
 			t.Fatalf("the one in charge says %q", b.monitor.last().Description)
 		}
 	}
