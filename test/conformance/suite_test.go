@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -117,13 +118,64 @@ func serve(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var asked askers
 	h := s.HTTP(mcpserver.HTTPOptions{PerSecond: -1, Lookup: func(given string) (swf.Principal, bool) {
 		return swf.Principal{Name: "ann"}, given == token
 	}})
 	return start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Header.Set("Authorization", "Bearer "+token)
-		requiringCapability(h).ServeHTTP(w, r)
+		asked.listening(requiringCapability(h)).ServeHTTP(w, r)
 	}), h.Close) + "/mcp"
+}
+
+// askers are the sessions in which a tool wants something of the client that
+// the library can only say on the stream of a GET. In any other session that
+// stream is not opened: the library would send the calls' notifications there
+// as well, and two connections keep no order. The server proper never says
+// anything on it.
+type askers struct {
+	mu      sync.Mutex
+	session map[string]chan struct{}
+}
+
+// asks returns what is closed once that session asks.
+func (a *askers) asks(session string) chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.session == nil {
+		a.session = make(map[string]chan struct{})
+	}
+	if a.session[session] == nil {
+		a.session[session] = make(chan struct{})
+	}
+	return a.session[session]
+}
+
+// listening has a GET wait until its session asks.
+func (a *askers) listening(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		session := r.Header.Get("Mcp-Session-Id")
+		switch {
+		case r.Method == http.MethodGet && session != "":
+			select {
+			case <-a.asks(session):
+			case <-r.Context().Done():
+				return
+			}
+		case r.Method == http.MethodPost && toolOf(r) == "test_sampling":
+			close(a.asks(session))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// toolOf is the tool that a request calls, if any. The body can be read again.
+func toolOf(r *http.Request) string {
+	body, _ := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	var m struct{ Params struct{ Name string } }
+	_ = json.Unmarshal(body, &m) // the server itself says what is wrong
+	return m.Params.Name
 }
 
 func start(t *testing.T, h http.Handler, before func()) string {
