@@ -226,6 +226,10 @@ func TestAgentsThatComeLate(t *testing.T) {
 			if n := len(s.slices("")); n != 3*slicesOfOne {
 				t.Errorf("%d slices", n)
 			}
+			s.eventually("each sample has its event", func() bool {
+				events, err := s.monitor.StateEvents(s.t.Context(), 100010, "tf_file_processed", 1000, 0)
+				return err == nil && len(events.Items) == 3*samplesOfOne
+			})
 		})
 	}
 }

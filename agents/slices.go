@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -58,7 +59,7 @@ func (f *Fast) cutMissed(ctx context.Context, r runAt, m swf.Message) error {
 	plan := planOf(p)
 	told, _ := m["tf_in_stf"].(*int)
 	for _, s := range plan.sample(text(m, "stf_filename"), heldBy(told)) {
-		if err := f.cut(ctx, cutting{runAt: r, frames: s, message: m, plan: plan}); err != nil {
+		if err := f.cut(ctx, cutting{runAt: r, frames: s, message: m, at: swf.At(time.Now()), plan: plan}); err != nil {
 			return err
 		}
 	}
@@ -108,7 +109,8 @@ func (f *Fast) cut(ctx context.Context, c cutting) error {
 	}
 	l.sample(s.name).cut = true
 	f.count(l)
-	if m[missed] == nil {
+	made := slices.ContainsFunc(missing, func(e *entry) bool { return e.id != 0 })
+	if m[missed] == nil || made { // a sample that nobody told of has its event from whoever cuts it
 		f.eventAt(c.at, c.again, c.runAt, m.With(swf.Message{"msg_type": "tf_file_processed"}), "running", "physics", map[string]any{
 			"tf_filename": s.name, "slices": len(cuts), "tf_count": s.count(), "tf_sliced": sliced(cuts),
 		})
