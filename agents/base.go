@@ -59,6 +59,8 @@ type Base struct {
 	heard    atomic.Bool   // the monitor took the last heartbeat
 	kick     chan struct{} // asks for a heartbeat now
 
+	interim string // its name until the monitor gives one
+
 	mu        sync.Mutex
 	name      string
 	named     bool // by the monitor
@@ -86,9 +88,10 @@ func New(kind string, o Options) (*Base, error) {
 	if o.Beat <= 0 {
 		o.Beat = beatEvery
 	}
+	interim := agentName(kind, o.Username, fmt.Sprintf("x%d", os.Getpid()))
 	b := &Base{
 		o: o, kind: kind, instance: uuid.NewString(), kick: make(chan struct{}, 1),
-		op: swf.OpStarting, name: agentName(kind, o.Username, fmt.Sprintf("x%d", os.Getpid())),
+		op: swf.OpStarting, interim: interim, name: interim,
 	}
 	b.logs = NewOutbox(b.outboxFile("logs"), o.Log)
 	b.logs.most, b.logs.alive = logsSize, b.heard.Load
@@ -120,6 +123,10 @@ func (b *Base) Name() string {
 	defer b.mu.Unlock()
 	return b.name
 }
+
+// isMe reports whether a name that something bears is this agent's, or was until
+// the monitor named it.
+func (b *Base) isMe(name any) bool { return name == b.Name() || name == b.interim }
 
 // Instance identifies this process among all of the same name.
 func (b *Base) Instance() string { return b.instance }

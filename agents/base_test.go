@@ -60,8 +60,8 @@ func TestLifeOfAnAgent(t *testing.T) {
 	b.SetState(swf.OpProcessing)
 	s.eventually("PROCESSING in the monitor", func() bool { return s.agent(swf.OpProcessing) != nil })
 	stop()
-	a = s.agent(swf.OpExited)
-	if a == nil || a.Status != swf.StatusExited || a.InstanceName != "data-agent-ann-1" {
+	s.eventually("EXITED in the monitor", func() bool { a = s.agent(swf.OpExited); return a != nil })
+	if a.Status != swf.StatusExited || a.InstanceName != "data-agent-ann-1" {
 		t.Fatalf("after the end the monitor shows %+v", a)
 	}
 }

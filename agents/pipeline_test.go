@@ -54,7 +54,7 @@ func (s *stage) newRun(parameters map[string]any) {
 func (s *stage) with(kind string) (stop func()) {
 	s.t.Helper()
 	o := s.options()
-	o.Program = kind
+	o.Program, o.Outbox = kind, s.outbox
 	var run func(context.Context) error
 	var base *Base
 	var err error

@@ -39,7 +39,7 @@ func TestLogsReachTheMonitor(t *testing.T) {
 	o := s.options()
 	var posted chan swf.LogEntry
 	o.Monitor, posted = logs(t)
-	b, _, stop := s.life(o)
+	b, _, _ := s.life(o)
 	b.SetContext("wf-ann-0001", "100010")
 	log := b.Log().With("a", 1).WithGroup("g")
 	log.Debug("not sent")
@@ -47,7 +47,6 @@ func TestLogsReachTheMonitor(t *testing.T) {
 	log.Warn("", "workflow_name", "x")
 	log.Error("wrong\x00", "err", "x")
 	b.Log().Log(t.Context(), slog.LevelError+4, "worst", "execution_id", "other-ann-0002")
-	stop()
 	want := []struct {
 		level         int
 		name, message string

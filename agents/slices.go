@@ -173,7 +173,7 @@ func (f *Fast) adopt(ctx context.Context, l *ledger, missing []*entry) (rest []*
 	for _, e := range missing {
 		switch have := l.slices[e.name]; {
 		case have != nil:
-			have.sent = have.metadata["created_by"] != f.base.Name()
+			have.sent = !f.base.isMe(have.metadata["created_by"])
 		case !l.done(sample, e.number):
 			rest = append(rest, e)
 		}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -35,15 +36,18 @@ type stage struct {
 	bus     *amq.Conn
 	monitor *monitor.Client
 	down    atomic.Bool
-	single  atomic.Bool  // it takes no lists, as the Python one
-	lose    atomic.Int64 // so many answers to posted slices are lost
+	single  atomic.Bool                   // it takes no lists, as the Python one
+	lose    atomic.Int64                  // so many answers to posted slices are lost
+	losing  func()                        // called before one is
+	unnamed atomic.Pointer[chan struct{}] // until it is closed agents get no name
+	outbox  string                        // of the agents of a pipeline, whose next one tells what the last could not
 	probes  atomic.Int64
 	seen    chan swf.Message // everything on the topic, as a second client sees it
 }
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{t: t, seen: make(chan swf.Message, 1000)}
+	s := &stage{t: t, outbox: t.TempDir(), seen: make(chan swf.Message, 1000)}
 	st, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "monitor.db")})
 	if err != nil {
 		t.Fatal(err)
@@ -54,11 +58,20 @@ func newStage(t *testing.T) *stage {
 		if s.down.Load() {
 			panic(http.ErrAbortHandler)
 		}
+		if c := s.unnamed.Load(); c != nil && strings.HasPrefix(r.URL.Path, "/api/state/next-agent-id/") {
+			select {
+			case <-*c:
+			case <-r.Context().Done():
+			}
+		}
 		if s.single.Load() && s.refusesList(w, r) {
 			return
 		}
 		if r.Method == http.MethodPost && r.URL.Path == "/api/tf-slices/" && s.lose.Add(-1) >= 0 {
 			real.ServeHTTP(httptest.NewRecorder(), r)
+			if s.losing != nil {
+				s.losing()
+			}
 			panic(http.ErrAbortHandler)
 		}
 		real.ServeHTTP(w, r)

@@ -96,6 +96,33 @@ func TestAnswerAboutSlicesIsLost(t *testing.T) {
 	s.toldOnce(3 * slicesOfOne)
 }
 
+// They are also where the monitor names the agent between its call and the
+// repetition of that: what it has then bears the name that the agent had.
+func TestAnswerAboutSlicesIsLostWhileTheAgentIsNamed(t *testing.T) {
+	s := newStage(t)
+	s.newRun(fastParameters)
+	for _, kind := range []string{"data", "fastmon", "worker"} {
+		s.with(kind)
+	}
+	f, err := NewFast(s.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := make(chan struct{})
+	s.losing = func() {
+		close(lost)
+		s.eventually("the agent to be named", func() bool { return f.base.Name() != f.base.interim })
+	}
+	s.lose.Store(1)
+	s.unnamed.Store(&lost)
+	s.start(f.Run)
+	s.eventually("fast agent subscribed", func() bool { return f.base.state() == swf.OpReady })
+	s.settled(s.bus)
+	s.begin()
+	s.play(1, 1)
+	s.counted(samplesOfOne, slicesOfOne, slicesOfOne)
+}
+
 // toldOnce waits until the results of so many slices are told, and looks that
 // each is once.
 func (s *stage) toldOnce(results int) {
