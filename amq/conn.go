@@ -227,9 +227,10 @@ func (c *Conn) LastError() error {
 // Publish sends m and returns nil once the kernel has taken all of it. It waits
 // for a connection, and tries again over the next one when the broker cannot
 // have had the whole frame, until ctx ends; the *Error is then
-// broker_unreachable. A Once message is tried on one connection alone; when
-// that breaks, the *Error is uncertain. No receipt is asked for: nil does not mean that the
-// broker has it. A message is written within 5 s or its connection is given up.
+// broker_unreachable, or uncertain where the message was being written. A Once
+// message is tried on one connection alone; when that breaks, the *Error is
+// uncertain. No receipt is asked for: nil does not mean that the broker has it.
+// A message is written within 5 s or its connection is given up.
 func (c *Conn) Publish(ctx context.Context, m Message) error {
 	if err := m.check(); err != nil {
 		return err
@@ -248,6 +249,9 @@ func (c *Conn) Publish(ctx context.Context, m Message) error {
 		case m.Once:
 			c.count.failed.Add(1)
 			return fault(CodeUncertain, err, "the link to broker %s broke; it is not known whether the message arrived", c.o.Addr)
+		case errors.Is(err, errOnItsWay):
+			c.count.failed.Add(1)
+			return fault(CodeUncertain, err, "broker %s did not take the message in time; it is not known whether it arrives", c.o.Addr)
 		case ctx.Err() != nil:
 			c.count.failed.Add(1)
 			return fault(CodeUnreachable, err, "broker %s did not take the message in time", c.o.Addr)

@@ -8,7 +8,7 @@ const (
 	CodeInvalidDestination = "invalid_destination" // not /queue/NAME or /topic/NAME with a harmless NAME
 	CodeInvalidMessage     = "invalid_message"     // a header or a body that no STOMP frame can carry
 	CodeInvalidSettings    = "invalid_settings"    // options or environment that cannot work
-	CodeUncertain          = "uncertain"           // a Once message that may or may not have arrived
+	CodeUncertain          = "uncertain"           // a message that may or may not have arrived
 	CodeClosed             = "closed"              // Run has returned
 )
 

@@ -24,7 +24,10 @@ const (
 	inFlight    = 32
 )
 
-var errLinkDown = errors.New("the connection is closed")
+var (
+	errLinkDown = errors.New("the connection is closed")
+	errOnItsWay = errors.New("the message is on its way")
+)
 
 // link is one STOMP connection from its CONNECTED frame to its end.
 type link struct {
@@ -121,7 +124,8 @@ func (l *link) hand(done chan<- error, give func() error) error {
 }
 
 // publish returns when the kernel has taken the whole frame. An error other
-// than ctx's means that the broker cannot have had the whole frame.
+// than errOnItsWay, which is there when ctx ends while the frame is written,
+// means that the broker cannot have had the whole frame.
 func (l *link) publish(ctx context.Context, m *Message) error {
 	select {
 	case l.slots <- struct{}{}:
@@ -151,8 +155,14 @@ func (l *link) publish(ctx context.Context, m *Message) error {
 		<-l.slots
 		return err
 	case <-ctx.Done():
+	}
+	select {
+	case err := <-done: // what is known already counts more than the end of ctx
+		<-l.slots
+		return err
+	default:
 		go func() { <-done; <-l.slots }() // at most writeTimeout: the wire settles every frame
-		return ctx.Err()
+		return fmt.Errorf("%w: %w", errOnItsWay, ctx.Err())
 	}
 }
 

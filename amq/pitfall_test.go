@@ -305,3 +305,27 @@ func TestLogin(t *testing.T) {
 		stop()
 	}
 }
+
+// When ctx ends in the midst of a message nobody may say that it was not sent:
+// the rest may still go out.
+func TestPublishThatIsOnItsWayIsUncertain(t *testing.T) {
+	c := amq.New(brisk(newFake(t, func(f *fake) {
+		f.accept("0,0")
+		<-t.Context().Done() // and nothing more is read
+	})))
+	start(t, c)
+	body := []byte(strings.Repeat("x", amq.MaxBody))
+	publish := func() error { // the kernel takes the first ones
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		return c.Publish(ctx, amq.Message{Destination: "/queue/q", Body: body})
+	}
+	err := publish()
+	for err == nil {
+		err = publish()
+	}
+	var e *amq.Error
+	if !errors.As(err, &e) || e.Code != amq.CodeUncertain {
+		t.Errorf("got %v", err)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -211,7 +212,7 @@ func keysDied(username string) error {
 // exchange publishes and listens until the outcome, the end of ctx, or the
 // moment after which publishing is forbidden.
 func (c *Client) exchange(ctx context.Context, cmd *Command, copies []amq.Message, w *call, progress func(Reply)) (Reply, error) {
-	if err := c.publish(ctx, cmd, copies[0]); err != nil {
+	if err := c.publish(ctx, cmd, copies[0]); err != nil && !uncertain(err) {
 		return Reply{}, err
 	}
 	pause := firstPause
@@ -244,6 +245,12 @@ func (c *Client) exchange(ctx context.Context, cmd *Command, copies []amq.Messag
 			pause = min(2*pause, longestPause)
 			again.Reset(pause)
 		case <-ctx.Done():
+			for len(w.replies) > 0 { // what has come counts more than the end of ctx
+				if r := <-w.replies; r.Kind == Final {
+					return *r, nil
+				}
+				heard = true
+			}
 			return Reply{CommandID: cmd.ID, Kind: Final, Outcome: Pending, Error: c.rejection(w, heard)}, nil
 		}
 	}
@@ -269,6 +276,13 @@ func (c *Client) publish(ctx context.Context, cmd *Command, m amq.Message) error
 		return brokerUnavailable(err)
 	}
 	return nil
+}
+
+// uncertain reports whether what could not be published for certain may be on
+// its way all the same.
+func uncertain(err error) bool {
+	var lost *amq.Error
+	return errors.As(err, &lost) && lost.Code == amq.CodeUncertain
 }
 
 func brokerUnavailable(err error) error {

@@ -128,3 +128,36 @@ func (p published) Publish(_ context.Context, m amq.Message) error {
 func (published) Subscribe(string, amq.SubscribeOptions, func(context.Context, *amq.Delivery)) *amq.Subscription {
 	return nil
 }
+
+// Where a command may be on its way nobody is told that nothing was sent, and
+// an outcome that came when the caller's time ended is told.
+func TestOutcomeAndEndOfPatienceAtOnce(t *testing.T) {
+	for range 50 { // which of the two a select sees first is chance
+		bus := &unsure{}
+		c := NewClient(ClientOptions{Bus: bus})
+		cmd := Command{ID: "a", Verb: StartTestbed, Username: "alice", IssuedBy: "alice"}
+		cmd.Complete(time.Now())
+		w := &call{intent: cmd.Intent(), replies: make(chan *Reply, 4), rejoined: make(chan struct{}, 1)}
+		c.enter("a", w)
+		ctx, cancel := context.WithCancel(t.Context())
+		bus.publish = func() {
+			c.receive(ctx, delivery(t, Reply{CommandID: "a", Kind: Accepted}))
+			c.receive(ctx, delivery(t, Reply{CommandID: "a", Kind: Final, Outcome: Succeeded}))
+			cancel()
+		}
+		if r, err := c.exchange(ctx, &cmd, []amq.Message{{Body: []byte("a start")}}, w, nil); err != nil || r.Outcome != Succeeded {
+			t.Fatalf("%+v, %v", r, err)
+		}
+	}
+}
+
+// unsure is a bus that does not know whether it has sent something.
+type unsure struct {
+	published
+	publish func()
+}
+
+func (u *unsure) Publish(context.Context, amq.Message) error {
+	u.publish()
+	return &amq.Error{Code: amq.CodeUncertain}
+}

@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -126,8 +125,7 @@ func (c *Client) askPython(ctx context.Context, cmd *Command) (Reply, error) {
 		return Refusal(cmd.ID, err), nil
 	}
 	err = c.publish(ctx, cmd, m)
-	var lost *amq.Error
-	if errors.As(err, &lost) && lost.Code == amq.CodeUncertain {
+	if uncertain(err) {
 		c.o.Log.Warn("it is not known whether a command has arrived; it is not sent again", "command_id", cmd.ID, "err", err)
 		err = nil
 	}
