@@ -146,11 +146,6 @@ func listenLocal(path string) (net.Listener, error) {
 // outcome, like control.Client.Ask. The error is no_manager when nobody
 // listens there.
 func AskLocal(ctx context.Context, socket string, cmd control.Command, progress func(control.Reply)) (control.Reply, error) {
-	cmd.Complete(time.Now())
-	body, err := cmd.Encode()
-	if err != nil {
-		return control.Reply{}, err
-	}
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", socket)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
@@ -160,6 +155,11 @@ func AskLocal(ctx context.Context, socket string, cmd control.Command, progress 
 		return control.Reply{}, err
 	}
 	defer conn.Close()
+	cmd.Complete(time.Now()) // not before: a manager that has just come up would take it for older than its journal
+	body, err := cmd.Encode()
+	if err != nil {
+		return control.Reply{}, err
+	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	_, unsent := conn.Write(append(body, '\n')) // one who is refused at the door may still read why
