@@ -136,9 +136,15 @@ func TestOverARealBroker(t *testing.T) {
 }
 
 func TestPendingThenTheTruthOverARealBroker(t *testing.T) {
-	s, m := onBroker(t, Options{Monitor: &records{}, ShortWait: 300 * time.Millisecond})
+	s, m := onBroker(t, Options{Monitor: &records{}})
 	m.hold = true
-	out := call(t, s, ann, "stop_user_testbed", `{}`, nil).Value.(*StopOut)
+	ctx, hangUp := context.WithCancel(t.Context())
+	defer hangUp()
+	out := s.StopUserTestbed(ctx, ann, StopIn{}, func(told string) {
+		if strings.Contains(told, "accepted") {
+			hangUp()
+		}
+	})
 	if out.Outcome != control.Pending || !strings.Contains(out.Note, "has accepted") {
 		t.Fatalf("%+v", out)
 	}
