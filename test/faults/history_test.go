@@ -98,8 +98,9 @@ func (s *site) resolve(c *control.Client) {
 	}
 }
 
+// lookup asks for the outcome of a command; nil is that nobody answered.
 func (s *site) lookup(c *control.Client, op *operation) *control.Reply {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	r, err := c.Ask(ctx, control.Command{Verb: control.Status, Username: op.user.name, IssuedBy: op.user.name, Of: &control.Of{CommandID: op.cmd.ID}}, nil)
 	if err != nil {

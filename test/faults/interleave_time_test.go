@@ -86,7 +86,7 @@ func hundredPrograms(s *site, u *user, c *control.Client) {
 	}
 	text, config := string(conf), "[testbed]\nnamespace = \"faults\"\n"
 	for i := range n {
-		text += fmt.Sprintf("[program:p%d]\ncommand=/bin/sh %%(here)s/noise.sh\nautostart=false\nautorestart=false\nstartsecs=1\nstartretries=0\nredirect_stderr=true\nstdout_logfile=%%(here)s/s/p%[1]d.log\n", i)
+		text += fmt.Sprintf("[program:p%d]\ncommand=/bin/sh %%(here)s/noise.sh\nautostart=false\nautorestart=false\nstartsecs=30\nstartretries=0\nredirect_stderr=true\nstdout_logfile=%%(here)s/s/p%[1]d.log\n", i)
 		config += fmt.Sprintf("[agents.p%d]\nenabled = true\nprogram = \"p%[1]d\"\n", i)
 	}
 	u.write("agents.supervisord.conf", text)

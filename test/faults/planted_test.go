@@ -60,9 +60,17 @@ func TestPlantedAutoAck(t *testing.T) {
 				Headers: map[string]string{control.SignatureHeader: u.key.Sign(control.DomainReply, body)}})
 		}}
 	})
-	now := time.Now()
-	s.ask(c, u, control.Command{Verb: control.StartTestbed, IssuedAt: now, ExpiresAt: now.Add(time.Second)}, 2*time.Second)
-	s.history.ops[0].final = control.Reply{Outcome: control.Pending}
+	cmd := control.Command{Verb: control.StartTestbed, Username: u.name, IssuedBy: u.name}
+	cmd.Complete(time.Now())
+	op := &operation{user: u, cmd: cmd, called: cmd.IssuedAt, final: control.Reply{Outcome: control.Pending}}
+	ctx, enough := context.WithTimeout(context.Background(), patience)
+	defer enough()
+	op.heard, op.err = c.Ask(ctx, cmd, func(control.Reply) { // nothing comes after that
+		op.accepted = true
+		enough()
+	})
+	op.returned = time.Now()
+	s.history.add(op)
 	found := s.judge()
 	t.Log("planted: ", found, found.findings)
 	if found.Lost == 0 {

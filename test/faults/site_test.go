@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,7 +80,7 @@ func newSite(t testing.TB, as setting) *site {
 		t.Fatal(err)
 	}
 	s := &site{t: t, dir: dir, seed: as.seed, rand: rand.New(rand.NewPCG(as.seed, 0)), kind: as.kind, harmed: as.harmed || as.kind.make == nil,
-		dead: freeAddr(t), history: &history{}, counts: &counts{Seed: as.seed, Broker: as.kind.name}}
+		dead: nobody, history: &history{}, counts: &counts{Seed: as.seed, Broker: as.kind.name}}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log("what they said is in ", dir)
@@ -117,15 +116,9 @@ func shortTemp() string {
 	return "/tmp"
 }
 
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
+// nobody is where nothing answers: no test listens on such a port, while one
+// that was free a moment ago may soon be another test's.
+const nobody = "127.0.0.1:1"
 
 // killBroker ends it as a crash would; startBroker brings it back with what it
 // had stored.
@@ -191,7 +184,7 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 	effect := fmt.Sprintf(program, u.effects())
 	add("workflow-runner", strings.ReplaceAll(effect, "%", "%%"), 0) // supervisord expands percent signs
 	add("slow", "/bin/sleep 3600", 1)
-	add("dies", `/bin/sh -c 'echo these are its last words; exit 3'`, 1)
+	add("dies", `/bin/sh -c 'echo these are its last words; exit 3'`, 30) // not quickly enough for that on no machine
 	add("deaf", `/bin/sh -c 'trap "" TERM; while :; do sleep 1; done'`, 0)
 	add("loud", `/bin/sh -c 'yes all work and no play | head -c 20000000; exec sleep 3600'`, 0)
 	u.write("agents.supervisord.conf", conf)
