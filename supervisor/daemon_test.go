@@ -15,7 +15,7 @@ const sleeper = "command=/bin/sleep 1000"
 
 func TestLifeCycle(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, "a", sleeper, "b", sleeper, "c", sleeper+"\nstartsecs=1")
+	r := newRig(t, "a", sleeper, "b", sleeper, "c", sleeper+"\nstartsecs=3")
 	if _, err := r.Observe(r.ctx()); !errors.Is(err, ErrNotRunning) {
 		t.Fatalf("Observe before = %v, want ErrNotRunning", err)
 	}
@@ -41,6 +41,7 @@ func TestLifeCycle(t *testing.T) {
 	if err != nil || len(ps) != 3 || ps[0].Name != "c" {
 		t.Fatalf("StartPrograms = %+v, %v", ps, err)
 	}
+	r.executed(ps...)
 	for _, p := range ps {
 		if p.State != Running || p.PID == 0 || p.Start.IsZero() || p.LogFile == "" {
 			t.Errorf("%+v", p)
@@ -229,6 +230,8 @@ func TestKilledSupervisord(t *testing.T) {
 	r := newRig(t, "a", sleeper, "deaf", `command=/bin/sh -c 'trap "" QUIT; while :; do sleep 1; done'`+"\nstopwaitsecs=1")
 	r.spawn()
 	ps := r.start("a", "deaf")
+	r.executed(ps...)
+	r.loops(ps[1])
 	kill(t, r.pid(), syscall.SIGKILL)
 	eventually(t, "supervisord gone", func() bool { _, err := r.Observe(r.ctx()); return errors.Is(err, ErrNotRunning) })
 	if _, err := os.Lstat(r.Conf().Socket); err != nil {

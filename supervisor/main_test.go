@@ -149,7 +149,7 @@ func (r *rig) pid() int {
 
 // ctx ends with the test, or when it must be stuck.
 func (r *rig) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	r.t.Cleanup(cancel)
 	return ctx
 }
@@ -173,6 +173,18 @@ func (r *rig) loops(p Process) {
 		children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", p.PID))
 		return err == nil && len(children) > 0
 	})
+}
+
+// executed waits until programs bear the mark of their supervisord: they are
+// RUNNING before they are executed, and have its environment until then.
+func (r *rig) executed(ps ...Process) {
+	r.t.Helper()
+	for _, p := range ps {
+		eventually(r.t, p.Name+" is executed", func() bool {
+			env, err := readEnviron(p.PID)
+			return err == nil && env["SUPERVISOR_SERVER_URL"] == r.Conf().ServerURL
+		})
+	}
 }
 
 func gonePID(pid int) bool {

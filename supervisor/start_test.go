@@ -61,7 +61,7 @@ func TestStartFailures(t *testing.T) {
 // A program that ends while the start waits for others has failed too.
 func TestStartExited(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, "ends", "command=/bin/sh -c 'sleep 0.2; exit 4'\nautorestart=false", "slow", sleeper+"\nstartsecs=2")
+	r := newRig(t, "ends", "command=/bin/sh -c 'sleep 0.2; exit 4'\nautorestart=false", "slow", sleeper+"\nstartsecs=60")
 	r.spawn()
 	_, err := r.StartPrograms(r.ctx(), []string{"ends", "slow"}, nil)
 	var se *StartError
@@ -121,8 +121,8 @@ func TestStartNamesOfGroups(t *testing.T) {
 // A program that never becomes RUNNING ends the start, not the test's patience.
 func TestStartTooSlow(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, "a", sleeper+"\nstartsecs=2")
-	r.limits.start = -1500 * time.Millisecond
+	r := newRig(t, "a", sleeper+"\nstartsecs=60")
+	r.limits.start = -59500 * time.Millisecond
 	r.spawn()
 	_, err := r.StartPrograms(r.ctx(), []string{"a"}, nil)
 	var se *StartError
@@ -135,7 +135,7 @@ func TestStartTooSlow(t *testing.T) {
 // request it starts nothing.
 func TestStartCancelled(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, "a", sleeper+"\nstartsecs=2")
+	r := newRig(t, "a", sleeper+"\nstartsecs=60")
 	r.spawn()
 	ctx, cancel := context.WithCancel(r.ctx())
 	_, err := r.StartPrograms(ctx, []string{"a"}, func(ps []Process) { cancel() })
@@ -153,7 +153,7 @@ func TestStartCancelled(t *testing.T) {
 // A stop overtakes a start that waits, and the start says why it failed.
 func TestStopOvertakesStart(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, "a", sleeper+"\nstartsecs=30", "b", sleeper)
+	r := newRig(t, "a", sleeper+"\nstartsecs=300", "b", sleeper)
 	r.spawn()
 	begun := make(chan struct{})
 	result := make(chan error, 1)
@@ -187,10 +187,12 @@ func TestSupervisordFailsDuringStart(t *testing.T) {
 		want error
 	}{{syscall.SIGKILL, ErrNotRunning}, {syscall.SIGSTOP, ErrHung}} {
 		t.Run(tt.want.Error(), func(t *testing.T) {
-			r := newRig(t, "a", sleeper+"\nstartsecs=30")
-			r.limits.hung = time.Second
+			r := newRig(t, "a", sleeper+"\nstartsecs=300")
 			r.spawn()
 			pid := r.pid()
+			if tt.sig == syscall.SIGSTOP {
+				r.limits.hung = time.Second
+			}
 			_, err := r.StartPrograms(r.ctx(), []string{"a"}, func([]Process) { kill(t, pid, tt.sig) })
 			if !errors.Is(err, tt.want) {
 				t.Fatalf("err = %v, want %v", err, tt.want)

@@ -60,12 +60,11 @@ func TestStopSignalsAgain(t *testing.T) {
 	r := newRig(t, "a", `command=/bin/sh -c 'trap "trap - QUIT" QUIT; while :; do sleep 0.05; done'`+"\nstopwaitsecs=20")
 	r.spawn()
 	p := r.start("a")[0]
-	began := time.Now()
 	ps, err := r.StopPrograms(r.ctx(), nil)
 	if err != nil || ps[0].State != Stopped || !gonePID(p.PID) {
 		t.Fatalf("StopPrograms = %v, %v", ps, err)
 	}
-	if killed(t, r) || time.Since(began) > 15*time.Second {
+	if killed(t, r) {
 		t.Error("it had to be killed")
 	}
 }
@@ -75,7 +74,7 @@ func TestStopOfDeafIsKill(t *testing.T) {
 	r := newRig(t, "deaf", `command=/bin/sh -c 'trap "" QUIT; while :; do sleep 1; done'`+"\nstopwaitsecs=1\nkillasgroup=true",
 		"fine", sleeper)
 	r.spawn()
-	r.start("deaf", "fine")
+	r.loops(r.start("deaf", "fine")[0])
 	var states []State
 	ps, err := r.StopPrograms(r.ctx(), func(ps []Process) { states = append(states, ps[0].State) })
 	if err != nil || len(active(ps)) != 0 || !killed(t, r) {
@@ -88,10 +87,10 @@ func TestStopOfDeafIsKill(t *testing.T) {
 
 func TestStopGivesUp(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, "deaf", `command=/bin/sh -c 'trap "" QUIT; while :; do sleep 1; done'`+"\nstopwaitsecs=3")
-	r.limits.stop = -2500 * time.Millisecond
+	r := newRig(t, "deaf", `command=/bin/sh -c 'trap "" QUIT; while :; do sleep 1; done'`+"\nstopwaitsecs=60")
+	r.limits.stop = -59500 * time.Millisecond
 	r.spawn()
-	r.start("deaf")
+	r.loops(r.start("deaf")[0])
 	_, err := r.StopPrograms(r.ctx(), nil)
 	var se *StopError
 	if !errors.As(err, &se) || len(se.Programs) != 1 || se.Programs[0].State != Stopping {
@@ -130,9 +129,9 @@ func TestStopOfFlapping(t *testing.T) {
 func TestStopOfHung(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "a", sleeper)
-	r.limits.hung = time.Second
 	r.spawn()
 	r.start("a")
+	r.limits.hung = time.Second
 	kill(t, r.pid(), syscall.SIGSTOP)
 	if _, err := r.StopPrograms(r.ctx(), nil); !errors.Is(err, ErrHung) {
 		t.Fatalf("err = %v, want ErrHung", err)
