@@ -75,9 +75,7 @@ func TestOneRunAtATimeAndStopInMidSleep(t *testing.T) {
 	s.start(s.options())
 	s.refused(s.ask(control.StopWorkflow, "c0", control.StopParams{}), swf.CodeNotRunning)
 	id := s.begin("c1", control.RunParams{Realtime: yes(), Params: map[string]any{"no_beam_not_ready_delay": 0, "beam_not_ready_delay": 3600}})
-	if x, err := s.monitor.Execution(t.Context(), id); err != nil || x == nil || x.Status != swf.ExecutionRunning {
-		t.Errorf("once begun is answered, the monitor shows %+v, %v", x, err)
-	}
+	s.execution(id, swf.ExecutionRunning) // which the answer waited for, but no longer than half a second
 	imminent := s.next(swf.MsgRunImminent)
 
 	if again := s.run("c1", control.RunParams{}); again.Outcome != control.Succeeded || again.ExecutionID != id {
@@ -234,10 +232,10 @@ func TestQuitEndsTheRun(t *testing.T) {
 	if x := s.execution(id, swf.ExecutionTerminated); x.EndTime == nil {
 		t.Errorf("execution %+v", x)
 	}
-	all, err := s.monitor.Agents(t.Context())
-	if err != nil || len(all) != 1 || all[0].OperationalState != swf.OpExited || all[0].AgentType != "DAQ_Simulator" {
-		t.Errorf("agents %+v, %v", all, err)
-	}
+	s.eventually("the runner is known to have exited", func() bool {
+		all, err := s.monitor.Agents(t.Context())
+		return err == nil && len(all) == 1 && all[0].OperationalState == swf.OpExited && all[0].AgentType == "DAQ_Simulator"
+	})
 	if open, err := s.runs.Open(); err != nil || len(open) != 0 {
 		t.Errorf("open claims %v, %v", open, err)
 	}
