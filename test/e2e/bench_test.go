@@ -126,7 +126,7 @@ func (b *bench) writeFiles(programs map[string]string) {
 	conf := fmt.Sprintf("[unix_http_server]\nfile=%s/sup.sock\n[supervisord]\npidfile=%%(here)s/sup.pid\nlogfile=%%(here)s/logs/supervisord.log\n"+
 		"[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n", b.dir)
 	for _, name := range slices.Sorted(maps.Keys(programs)) {
-		secs := map[string]int{"slow": 60, "chatty": 1}[name]
+		secs := map[string]int{"slow": 60, "chatty": 60}[name]
 		conf += fmt.Sprintf("[program:%s]\ncommand=%s\ndirectory=%%(here)s\nautostart=false\nautorestart=true\nstopsignal=QUIT\nstopwaitsecs=5\nstartsecs=%d\n"+
 			"redirect_stderr=true\nstdout_logfile=%%(here)s/logs/%[1]s.log\n", name, programs[name], secs)
 	}
