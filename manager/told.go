@@ -56,25 +56,34 @@ func (m *Manager) tellOutcomes(ctx context.Context) {
 	for {
 		select {
 		case rec := <-m.told:
-			for m.postOutcome(ctx, rec) != nil && ctx.Err() == nil {
+			for m.postOutcome(ctx, rec) != nil {
 				select {
 				case <-time.After(toldPause):
+					continue
 				case <-ctx.Done():
 				}
+				m.tellLast(ctx, rec)
+				return
 			}
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), toldLast)
-			defer cancel()
-			for {
-				select {
-				case rec := <-m.told:
-					if m.postOutcome(last, rec) != nil {
-						return
-					}
-				default:
-					return
-				}
-			}
+			m.tellLast(ctx, nil)
+			return
+		}
+	}
+}
+
+// tellLast posts what is left when ctx has ended, first the one at hand, if any.
+func (m *Manager) tellLast(ctx context.Context, rec *record) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), toldLast)
+	defer cancel()
+	for {
+		if rec != nil && m.postOutcome(ctx, rec) != nil {
+			return
+		}
+		select {
+		case rec = <-m.told:
+		default:
+			return
 		}
 	}
 }

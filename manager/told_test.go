@@ -1,7 +1,10 @@
 package manager
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -81,5 +84,36 @@ func TestJournalTellsEachOutcomeOnce(t *testing.T) {
 	put("refused", "x", phaseDone)
 	if len(told) != 2 || told[0] != "a" || told[1] != "refused" {
 		t.Errorf("told of %v", told)
+	}
+}
+
+// cutOff is a monitor whose first answer is cut off by the manager's end.
+type cutOff struct {
+	bookkeeper
+	leave context.CancelFunc
+	heard []string
+}
+
+func (c *cutOff) PostLog(ctx context.Context, e swf.LogEntry) error {
+	if ctx.Err() == nil && c.leave != nil {
+		c.leave()
+		c.leave = nil
+		return errors.New("cut off")
+	}
+	c.heard = append(c.heard, e.Message[:len("ping")])
+	return nil
+}
+
+// A manager that leaves while it tells an outcome tells that one, too.
+func TestLeavingTellsTheOutcomeAtHand(t *testing.T) {
+	ctx, leave := context.WithCancel(t.Context())
+	mon := &cutOff{leave: leave}
+	m := New(Options{Username: "ann", Monitor: mon})
+	for _, verb := range []control.Verb{"one ", "two "} {
+		m.report(&record{Command: control.Command{Verb: verb}, Outcome: &control.Reply{}})
+	}
+	m.tellOutcomes(ctx)
+	if want := []string{"one ", "two "}; !slices.Equal(mon.heard, want) {
+		t.Errorf("told %q, want %q", mon.heard, want)
 	}
 }
