@@ -102,20 +102,8 @@ func TestAttack21Replay(t *testing.T) {
 	}
 	gone, late := command(t, control.Command{Verb: control.StartTestbed, IssuedAt: time.Now().Add(-time.Hour)})
 	w.send(swf.LegacyControlQueue("ann"), sign(late), late)
-	b.legacyIdle(w, "on another queue "+gone.ID)
-}
-
-// legacyIdle is idle for the queue of Python senders.
-func (b *bench) legacyIdle(w *wire, what string) {
-	b.t.Helper()
-	heard := w.tap("/queue/answers")
-	w.send(swf.LegacyControlQueue("ann"), "", []byte(`{"command":"ping","reply_to":"/queue/answers"}`))
-	select {
-	case <-heard:
-	case <-time.After(40 * time.Second):
-		b.t.Fatal("no answer on the legacy queue")
-	}
-	b.idle(what)
+	b.python().awaitAlive() // what was sent before on that queue has been dealt with
+	b.idle("on another queue " + gone.ID)
 }
 
 // Replies go to queues of their own form alone, whoever asks for what.

@@ -24,11 +24,13 @@ func TestHoldLock(t *testing.T) {
 	if path == "" {
 		return
 	}
-	if _, err := TryLock(path); err != nil {
+	l, err := TryLock(path)
+	if err != nil {
 		t.Fatal(err)
 	}
 	fmt.Println("held")
 	_, _ = os.Stdin.Read(make([]byte, 1))
+	_ = l.Unlock() // and not before, by the garbage collector
 }
 
 // holder starts another process that has the lock.

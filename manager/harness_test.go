@@ -138,7 +138,7 @@ func newBench(t *testing.T) *bench {
 
 // sweep makes sure that no process outlives a test.
 func (b *bench) sweep() {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if _, err := b.testbed().Stop(ctx, nil); err != nil {
 		b.t.Error("sweep: ", err)
@@ -157,7 +157,7 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 	for name, command := range benchPrograms {
 		secs := 0
 		if name == "slow" {
-			secs = 30
+			secs = 300
 		}
 		if name == "dies" {
 			secs = 1
@@ -289,7 +289,7 @@ func (r *running) leave(t *testing.T) {
 // ask sends a command and wants an outcome.
 func (b *bench) ask(cmd control.Command) control.Reply {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd.Username, cmd.IssuedBy = "ann", "ann"
 	r, err := b.client.Ask(ctx, cmd, nil)
@@ -304,7 +304,7 @@ func (b *bench) local(cmd control.Command, heard func(control.Reply)) <-chan con
 	outcome := make(chan control.Reply, 1)
 	cmd.Username, cmd.IssuedBy = "ann", "ann"
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		for {
 			r, err := AskLocal(ctx, b.socket(), cmd, heard)

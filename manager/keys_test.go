@@ -46,7 +46,7 @@ func (k *keyed) write(f *control.KeyFile, r control.Ring) {
 }
 
 func (k *keyed) ask(cmd control.Command) (control.Reply, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd.Username, cmd.IssuedBy = "ann", "ann"
 	return k.client.Ask(ctx, cmd, nil)
@@ -124,7 +124,7 @@ func TestRefusedKeyIsTold(t *testing.T) {
 	if r, err := k.ask(cmd); err != nil || r.Outcome != control.Succeeded {
 		t.Errorf("with the right key: %+v, %v", r, err)
 	}
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(patience)
 	for k.monitor.last().Metadata["unknown_keys"] == nil {
 		select {
 		case <-k.monitor.news:

@@ -3,8 +3,8 @@ package manager
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,25 +16,13 @@ import (
 // pythonSender is a peer that speaks as the Python system does: unsigned, no
 // id, replies to a queue of its own.
 type pythonSender struct {
-	b       *bench
-	conn    *amq.Conn
-	replies chan map[string]any
+	b    *bench
+	conn *amq.Conn
 }
 
 func (b *bench) python() *pythonSender {
 	b.t.Helper()
-	p := &pythonSender{b: b, conn: amq.New(b.broker), replies: make(chan map[string]any, 16)}
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() { _ = p.conn.Run(ctx) })
-	b.t.Cleanup(func() { cancel(); wg.Wait() })
-	p.conn.Subscribe("/queue/replies", amq.SubscribeOptions{AutoAck: true}, func(_ context.Context, d *amq.Delivery) {
-		var m map[string]any
-		if json.Unmarshal(d.Body, &m) == nil {
-			p.replies <- m
-		}
-	})
-	return p
+	return &pythonSender{b: b, conn: b.wire().conn}
 }
 
 func (p *pythonSender) send(body string) {
@@ -44,34 +32,53 @@ func (p *pythonSender) send(body string) {
 	}
 }
 
-// ask repeats a ping until the manager answers: before its nonce is through,
-// it refuses everything.
-func (p *pythonSender) awaitAlive() {
+// ask repeats a look until the manager answers: before its nonce is through,
+// or with too many looks under way, it answers none. Each has a queue of its
+// own, so that no answer is of before it was asked.
+func (p *pythonSender) ask(command string) map[string]any {
 	p.b.t.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
+	queue := "/queue/replies." + control.NewID()
+	replies := make(chan map[string]any, 1)
+	sub := p.conn.Subscribe(queue, amq.SubscribeOptions{AutoAck: true}, func(_ context.Context, d *amq.Delivery) {
+		var m map[string]any
+		if json.Unmarshal(d.Body, &m) != nil {
+			return
+		}
+		select {
+		case replies <- m:
+		default: // the answer to a repetition
+		}
+	})
+	defer sub.Close()
+	late := time.After(patience)
+	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		p.send(`{"command":"ping","reply_to":"/queue/replies"}`)
+		p.send(fmt.Sprintf(`{"command":%q,"reply_to":%q}`, command, queue))
 		select {
-		case r := <-p.replies:
-			if r["status"] != "alive" || r["username"] != "ann" {
-				p.b.t.Fatalf("pong: %v", r)
-			}
-			return
+		case r := <-replies:
+			return r
 		case <-tick.C:
+		case <-late:
+			p.b.t.Fatalf("no answer to %s", command)
 		}
+	}
+}
+
+func (p *pythonSender) awaitAlive() {
+	p.b.t.Helper()
+	if r := p.ask("ping"); r["status"] != "alive" || r["username"] != "ann" {
+		p.b.t.Fatalf("pong: %v", r)
 	}
 }
 
 func (p *pythonSender) status() map[string]any {
 	p.b.t.Helper()
-	for {
-		p.send(`{"command":"status","reply_to":"/queue/replies"}`)
-		r := <-p.replies
-		if _, isStatus := r["supervisord_status"]; isStatus {
-			return r
-		}
+	r := p.ask("status")
+	if _, isStatus := r["supervisord_status"]; !isStatus {
+		p.b.t.Fatalf("status: %v", r)
 	}
+	return r
 }
 
 func TestPythonSenders(t *testing.T) {

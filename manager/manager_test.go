@@ -97,15 +97,16 @@ func TestOneEffectPerID(t *testing.T) {
 func TestStopOvertakesAStart(t *testing.T) {
 	b := newBench(t)
 	b.manager()
-	progress := make(chan struct{}, 64)
+	progress := make(chan struct{})
+	begun := sync.OnceFunc(func() { close(progress) })
 	started := make(chan control.Reply, 1)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		r, err := b.client.Ask(ctx, control.Command{Verb: control.StartTestbed, Username: "ann", ConfigName: "slow"}, func(r control.Reply) {
 			if r.Kind == control.Progress {
-				progress <- struct{}{}
+				begun()
 			}
 		})
 		if err != nil {
@@ -261,7 +262,7 @@ func TestRunWithoutATestbed(t *testing.T) {
 func TestConflictIsToldToWhoConflicts(t *testing.T) {
 	b := newBench(t)
 	b.manager()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	spawned, once := make(chan struct{}), sync.Once{}
 	first := make(chan control.Reply, 1)
@@ -321,9 +322,7 @@ func TestHungSupervisordKeepsNobodyWaiting(t *testing.T) {
 		}
 		cancel()
 	}
-	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
-		t.Error(err)
-	}
+	_ = syscall.Kill(pid, syscall.SIGCONT) // the stop may have lost patience with it
 	looks.Wait()
 	b.want(stop, control.Succeeded, "")
 }

@@ -29,6 +29,7 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 		polled(t, "the forgery is counted", func() bool {
 			return value(t, reg, "swf_manager_refused_messages_total", "code", string(swf.CodeBadSignature)) == 1
 		})
+		polled(t, "a heartbeat has looked at supervisord", func() bool { return value(t, reg, "swf_manager_supervisord_healthy", "", "") == 1 })
 		for _, want := range []struct {
 			name, label, value string
 			n                  float64
@@ -37,7 +38,6 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 			{"swf_manager_commands_total", "outcome", "succeeded", 1},
 			{"swf_manager_busy_since_timestamp_seconds", "", "", 0},
 			{"swf_manager_journal_sealed", "", "", 0},
-			{"swf_manager_supervisord_healthy", "", "", 1},
 			{"stomp_connection_up", "connection", "consuming", 1},
 		} {
 			if got := value(t, reg, want.name, want.label, want.value); got != want.n {

@@ -182,7 +182,7 @@ func TestRestartLeavesAndIsConcludedByTheNextManager(t *testing.T) {
 	b.want(b.ask(control.Command{Verb: control.StartTestbed}), control.Succeeded, "")
 	asked := make(chan control.Reply, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		got, _ := b.client.Ask(ctx, control.Command{Verb: control.Restart, ID: "again", Username: "ann", IssuedBy: "ann"}, nil)
 		asked <- got

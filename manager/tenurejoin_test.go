@@ -163,10 +163,11 @@ func TestGivingWayUndoesAStart(t *testing.T) {
 	m := b.new(nil)
 	r := b.start(m)
 	<-r.ready
-	progress := make(chan struct{}, 64)
+	progress := make(chan struct{})
+	begun := sync.OnceFunc(func() { close(progress) })
 	outcome := b.local(control.Command{Verb: control.StartTestbed, ConfigName: "slow"}, func(r control.Reply) {
 		if r.Kind == control.Progress {
-			progress <- struct{}{}
+			begun()
 		}
 	})
 	<-progress
