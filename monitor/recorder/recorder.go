@@ -201,9 +201,9 @@ func (r *Recorder) waiting(batch []store.Heard, bytes int64) []store.Heard {
 	return batch
 }
 
-// write records a batch. A store that is away is tried again until ctx ends; a
-// batch that a store which answers refuses is taken apart, so that one message
-// that cannot be kept does not cost the others.
+// write records a batch. A store that is away, or kept at work by others, is
+// tried again until ctx ends; a batch that a store which answers refuses is taken
+// apart, so that one message that cannot be kept does not cost the others.
 func (r *Recorder) write(ctx context.Context, batch []store.Heard) {
 	pause := retryFirst
 	for try := 1; ; try++ {
@@ -213,15 +213,16 @@ func (r *Recorder) write(ctx context.Context, batch []store.Heard) {
 			return
 		}
 		_, away := r.o.Store.Count(ctx, store.Namespaces, store.Query{})
+		refused := away == nil && !errors.Is(err, store.ErrNotBegun) && try >= triesWhole
 		switch {
 		case ctx.Err() != nil:
 			r.stats.dropped.Add(uint64(len(batch)))
 			return
-		case away == nil && try >= triesWhole && len(batch) == 1:
+		case refused && len(batch) == 1:
 			r.stats.refused.Add(1)
 			r.o.Log.Error("a message of the bus cannot be recorded", "error", err)
 			return
-		case away == nil && try >= triesWhole:
+		case refused:
 			for i := range batch {
 				r.write(ctx, batch[i:i+1])
 			}

@@ -293,12 +293,16 @@ func TestRecord(t *testing.T) {
 type faulty struct {
 	*store.Store
 	away   atomic.Bool
+	busy   atomic.Int64 // so many batches find others at work
 	refuse string
 }
 
 func (f *faulty) Record(ctx context.Context, batch []store.Heard) ([]bool, error) {
 	if f.away.Load() {
 		return nil, errors.New("away")
+	}
+	if f.busy.Add(-1) >= 0 {
+		return nil, fmt.Errorf("%w: database is locked", store.ErrNotBegun)
 	}
 	for _, h := range batch {
 		if h.Message["message_type"] == f.refuse {
@@ -335,6 +339,17 @@ func TestStoreAway(t *testing.T) {
 	}
 	for d.recorder.Stats().Recorded < uint64(len(bodies)+6) {
 		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// TestStoreBusy: a store that answers and that others keep at work refuses
+// nothing.
+func TestStoreBusy(t *testing.T) {
+	f := &faulty{Store: sqliteStore(t)}
+	d := newDesk(t, recorder.Options{Store: f})
+	f.busy.Store(4)
+	if s := d.settled(stream(1, 0)[0]); s.Recorded != 1 || s.Refused != 0 {
+		t.Errorf("%+v", s)
 	}
 }
 

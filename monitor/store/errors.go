@@ -12,6 +12,10 @@ var ErrNotFound = errors.New("store: no such record")
 // ErrReference says that a record names another that does not exist.
 var ErrReference = errors.New("store: a record refers to one that does not exist")
 
+// ErrNotBegun says that nothing was tried: the database is away, or others kept
+// it at work for too long. What was to be written is not at fault.
+var ErrNotBegun = errors.New("store: begin")
+
 // ConflictError says that a value, or a combination, that must be unique is
 // there already.
 type ConflictError struct {

@@ -99,7 +99,7 @@ func (s *Store) Close() error {
 func (s *Store) transact(ctx context.Context, f func(tx *sql.Tx) error) error {
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("store: begin: %w", err)
+		return fmt.Errorf("%w: %w", ErrNotBegun, err)
 	}
 	defer tx.Rollback() // after Commit it does nothing; before, the error that matters is f's
 	if err := f(tx); err != nil {
