@@ -210,8 +210,8 @@ func stop(t *testing.T, b *tab, user string) {
 	b.waitFor(`/succeeded/.test(document.querySelector("#outcome .head")?.innerText)`)
 	b.waitFor(`document.querySelector("#head .state").innerText.trim() === "stopped"`)
 	b.open("/commands")
-	b.waitFor(`/stop_testbed/.test(document.querySelector("#list tbody tr")?.innerText)`)
-	if row := b.text(`document.querySelector("#list tbody tr").innerText`); !strings.Contains(row, user) || !strings.Contains(row, "succeeded") {
+	b.waitFor(`/stop_testbed/.test(document.querySelector("#list tbody tr")?.innerText) && /succeeded/.test(document.querySelector("#list tbody tr")?.innerText)`)
+	if row := b.text(`document.querySelector("#list tbody tr").innerText`); !strings.Contains(row, user) {
 		t.Errorf("the stop among the commands: %s", row)
 	}
 }

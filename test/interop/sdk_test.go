@@ -190,6 +190,7 @@ type script struct {
 	t       *testing.T
 	in      io.WriteCloser
 	answers *bufio.Scanner
+	hung    *time.Timer // kills it
 }
 
 func run(t *testing.T, command []string, argument string) *script {
@@ -209,21 +210,23 @@ func run(t *testing.T, command []string, argument string) *script {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	kill := time.AfterFunc(limit, func() { _ = cmd.Process.Kill() })
+	hung := time.AfterFunc(limit, func() { _ = cmd.Process.Kill() })
 	t.Cleanup(func() {
+		hung.Reset(limit)
 		in.Close()
 		_, _ = io.Copy(io.Discard, out)
-		if err := cmd.Wait(); err != nil || !kill.Stop() {
+		if err := cmd.Wait(); err != nil || !hung.Stop() {
 			t.Errorf("the client: %v", err)
 		}
 	})
-	s := &script{t: t, in: in, answers: bufio.NewScanner(out)}
+	s := &script{t: t, in: in, answers: bufio.NewScanner(out), hung: hung}
 	s.answers.Buffer(nil, 1<<20)
 	return s
 }
 
 func (s *script) next(v any) {
 	s.t.Helper()
+	s.hung.Reset(limit) // one answer may take as long, not a whole session
 	if !s.answers.Scan() {
 		s.t.Fatalf("the client said no more: %v", s.answers.Err())
 	}
