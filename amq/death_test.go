@@ -64,9 +64,13 @@ func testDeath(t *testing.T, s server, end func(testing.TB)) {
 
 func waitDown(t *testing.T, c *amq.Conn) {
 	t.Helper()
-	for !amq.Down(c) { // one link may be seen to be dead before the other
+	for {
+		changed := amq.Changed(c)
+		if amq.Down(c) { // one link may be seen to be dead before the other
+			return
+		}
 		select {
-		case <-amq.Changed(c):
+		case <-changed:
 		case <-within(t).Done():
 			t.Fatal("the loss of the broker went unnoticed")
 		}
@@ -91,13 +95,15 @@ func waitAnew(t *testing.T, c *amq.Conn, q string, got <-chan *amq.Delivery, i i
 	ctx := within(t)
 	want := strconv.Itoa(i)
 	for ctx.Err() == nil {
+		changed := amq.Changed(c) // also while it is published
 		publish(t, c, q, want)
 		select {
 		case d := <-got:
 			if string(d.Body) == want {
 				return
 			}
-		case <-amq.Changed(c):
+		case <-changed:
+		case <-ctx.Done():
 		}
 	}
 	t.Fatal("nothing came through any more")

@@ -145,6 +145,19 @@ func start(t testing.TB, c *amq.Conn) func() {
 	return stop
 }
 
+// firstError waits for a failure and returns it: LastError forgets it as soon
+// as both connections stand again.
+func firstError(t testing.TB, c *amq.Conn) error {
+	t.Helper()
+	for {
+		changed := amq.Changed(c)
+		if err := c.LastError(); err != nil {
+			return err
+		}
+		next(t, changed, "a failure")
+	}
+}
+
 // collect subscribes and passes every delivery on, unacknowledged unless ack.
 func collect(t testing.TB, c *amq.Conn, destination string, o amq.SubscribeOptions, ack bool) (<-chan *amq.Delivery, *amq.Subscription) {
 	t.Helper()

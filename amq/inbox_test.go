@@ -56,11 +56,9 @@ func TestOverrun(t *testing.T) {
 	c := connect(t, brisk(newFake(t, flood(20_000))))
 	release := make(chan struct{})
 	c.Subscribe("/queue/q", amq.SubscribeOptions{}, func(context.Context, *amq.Delivery) { <-release })
-	for c.LastError() == nil {
-		next(t, amq.Changed(c), "the end of the connection")
-	}
+	err := firstError(t, c)
 	close(release)
-	if !strings.Contains(c.LastError().Error(), "before their ACKs") {
-		t.Errorf("got %v", c.LastError())
+	if !strings.Contains(err.Error(), "before their ACKs") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -183,9 +183,10 @@ func TestBrokerTakesNothing(t *testing.T) {
 // A client that falls silent without closing loses its subscription, and its
 // message goes to another.
 func TestSilentClient(t *testing.T) {
+	t.Parallel()
 	e := newEmbedded(t, broker.Options{})
 	r := dialRaw(t, e.Addr())
-	r.send("CONNECT\naccept-version:1.2\nheart-beat:100,0\n\n")
+	r.send("CONNECT\naccept-version:1.2\nheart-beat:1500,0\n\n")
 	r.expect("CONNECTED")
 	r.send("SUBSCRIBE\nid:1\ndestination:/queue/q\nack:client-individual\n\n")
 	r.send("SEND\ndestination:/queue/q\n\nx")

@@ -108,13 +108,14 @@ func TestConnectDeadline(t *testing.T) {
 	}()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
+	enough := time.After(patience)
 	for {
 		select {
 		case <-tick.C:
 			_, _ = io.WriteString(c.nc, "\n")
 		case <-gone:
 			return
-		case <-time.After(patience):
+		case <-enough:
 			t.Fatal("still there")
 		}
 	}
