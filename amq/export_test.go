@@ -2,6 +2,7 @@ package amq
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"time"
 )
@@ -11,6 +12,11 @@ func Changed(c *Conn) <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.changed
+}
+
+// AnswerTo is answerTo.
+func AnswerTo(ctx context.Context, reply <-chan Message) (Message, error) {
+	return answerTo(ctx, reply)
 }
 
 // Down reports whether neither of c's connections stands.

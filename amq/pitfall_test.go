@@ -330,3 +330,17 @@ func TestPublishThatIsOnItsWayIsUncertain(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A reply that is there when ctx ends is told: which of the two a select sees
+// first is chance.
+func TestReplyCountsMoreThanTheEndOfPatience(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	reply := make(chan amq.Message, 1)
+	for range 64 {
+		reply <- amq.Message{Body: []byte("x")}
+		if m, err := amq.AnswerTo(ctx, reply); err != nil || string(m.Body) != "x" {
+			t.Fatalf("%q, %v", m.Body, err)
+		}
+	}
+}

@@ -79,10 +79,20 @@ func (c *Conn) Request(ctx context.Context, m Message) (Message, error) {
 	if err := c.Publish(ctx, m); err != nil {
 		return Message{}, err
 	}
+	return answerTo(ctx, reply)
+}
+
+// answerTo waits for the reply until ctx ends.
+func answerTo(ctx context.Context, reply <-chan Message) (Message, error) {
 	select {
 	case answer := <-reply:
 		return answer, nil
 	case <-ctx.Done():
+	}
+	select {
+	case answer := <-reply: // what has come counts more than the end of ctx
+		return answer, nil
+	default:
 		return Message{}, ctx.Err()
 	}
 }
