@@ -155,17 +155,25 @@ func (c *Client) lookPython(ctx context.Context, cmd *Command, key Key) (Reply, 
 	if err := c.publish(ctx, cmd, m); err != nil {
 		return Reply{}, err
 	}
+	hear := func(body []byte) (r Reply, ok bool) {
+		if r, ok = pythonReply(cmd.Verb, cmd.Username, body, time.Now()); !ok {
+			c.o.Log.Warn("dropped an answer that is of no Python manager", "username", cmd.Username, "bytes", len(body))
+		}
+		answered, r.CommandID = ok, cmd.ID
+		return r, ok
+	}
 	for {
 		select {
 		case b := <-w.replies:
-			r, ok := pythonReply(cmd.Verb, cmd.Username, b, time.Now())
-			if !ok {
-				c.o.Log.Warn("dropped an answer that is of no Python manager", "username", cmd.Username, "bytes", len(b))
-				continue
+			if r, ok := hear(b); ok {
+				return r, nil
 			}
-			answered, r.CommandID = true, cmd.ID
-			return r, nil
 		case <-ctx.Done():
+			for len(w.replies) > 0 { // what has come counts more than the end of ctx
+				if r, ok := hear(<-w.replies); ok {
+					return r, nil
+				}
+			}
 			return Reply{CommandID: cmd.ID, Kind: Final, Outcome: Pending}, nil
 		}
 	}
