@@ -118,7 +118,7 @@ func serve(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var asked askers
+	asked := askers{opened: make(map[string]func()), asks: make(map[string]context.Context)}
 	h := s.HTTP(mcpserver.HTTPOptions{PerSecond: -1, Lookup: func(given string) (swf.Principal, bool) {
 		return swf.Principal{Name: "ann"}, given == token
 	}})
@@ -134,36 +134,35 @@ func serve(t *testing.T) string {
 // as well, and two connections keep no order. The server proper never says
 // anything on it.
 type askers struct {
-	mu      sync.Mutex
-	session map[string]chan struct{}
+	mu     sync.Mutex
+	opened map[string]func()
+	asks   map[string]context.Context
 }
 
-// asks returns what is closed once that session asks.
-func (a *askers) asks(session string) chan struct{} {
+// session returns what ends once that session asks, and what ends it.
+func (a *askers) session(id string) (asks context.Context, open func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.session == nil {
-		a.session = make(map[string]chan struct{})
+	if a.asks[id] == nil {
+		a.asks[id], a.opened[id] = context.WithCancel(context.Background())
 	}
-	if a.session[session] == nil {
-		a.session[session] = make(chan struct{})
-	}
-	return a.session[session]
+	return a.asks[id], a.opened[id]
 }
 
 // listening has a GET wait until its session asks.
 func (a *askers) listening(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		session := r.Header.Get("Mcp-Session-Id")
+		asks, open := a.session(session)
 		switch {
 		case r.Method == http.MethodGet && session != "":
 			select {
-			case <-a.asks(session):
+			case <-asks.Done():
 			case <-r.Context().Done():
 				return
 			}
 		case r.Method == http.MethodPost && toolOf(r) == "test_sampling":
-			close(a.asks(session))
+			open()
 		}
 		next.ServeHTTP(w, r)
 	})
