@@ -33,9 +33,11 @@ bench: build ## every cost beside its floor and its rivals, in one table: docs/p
 
 .PHONY: scale
 
+SIZES ?= 1000,5000
+
 scale: ## thousands of managers on one broker and one monitor, and what sets the limit: docs/scale.md (SIZES=1000,5000)
 	scripts/setup.sh test
-	scripts/setup.sh test go test ./test/scale -count=1 -timeout 30m -v -run TestScale -args -sizes $(or $(SIZES),1000,5000) -report $(CURDIR)/docs/scale.md
+	scripts/setup.sh test go test ./test/scale -count=1 -timeout 30m -v -run TestScale -args -sizes $(SIZES) -report $(CURDIR)/docs/scale.md
 
 lint: ## gofmt, go vet, staticcheck, and shellcheck where there is one
 	scripts/setup.sh build
