@@ -87,6 +87,10 @@ func rows() []row {
 			return ms(quantile(s.among.beats, 0.5)) + ", " + ms(quantile(s.among.beats, 0.99))
 		}},
 		{"heartbeats that arrived, that did not", none, func(s *sized) string { return fmt.Sprintf("%d, %d", len(s.among.beats), s.among.failed) }},
+		{"calls that got their answer, that did not in time", none, func(s *sized) string {
+			missed := s.calls.missed.Load()
+			return fmt.Sprintf("%d, %d", s.calls.all.Load()-missed, missed)
+		}},
 		{"memory of broker and monitor per manager (goal: ≤ 100 kB)", none, func(s *sized) string {
 			return fmt.Sprintf("%.0f kB", s.grown.memory/float64(s.managers)/1e3)
 		}},
