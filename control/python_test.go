@@ -156,6 +156,27 @@ func TestPythonAnswersAreNotMixedUp(t *testing.T) {
 	}
 }
 
+// doubtful is a bus that has sent something when patience ends, and cannot say so.
+type doubtful struct {
+	Bus
+	sent func()
+}
+
+func (d doubtful) Publish(context.Context, amq.Message) error {
+	d.sent()
+	return &amq.Error{Code: amq.CodeUncertain}
+}
+
+// A question that was on its way when patience ended was not "not sent".
+func TestPythonAnswerToAQuestionOnItsWay(t *testing.T) {
+	b := newPythonBench(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	b.client.o.Bus = doubtful{b.client.o.Bus, cancel}
+	if r, err := b.client.Ask(ctx, Command{Verb: Status, Username: "ann"}, nil); err != nil || r.Outcome != Pending {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 func TestPythonManagersGetEachCommandOnce(t *testing.T) {
 	b := newPythonBench(t)
 	now := time.Now()

@@ -152,7 +152,7 @@ func (c *Client) lookPython(ctx context.Context, cmd *Command, key Key) (Reply, 
 	if !key.IsZero() {
 		m.Headers[SignatureHeader] = key.Sign(DomainCommand, body)
 	}
-	if err := c.publish(ctx, cmd, m); err != nil {
+	if err := c.publish(ctx, cmd, m); err != nil && (ctx.Err() == nil || !uncertain(err)) {
 		return Reply{}, err
 	}
 	hear := func(body []byte) (r Reply, ok bool) {
