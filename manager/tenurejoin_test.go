@@ -151,9 +151,7 @@ func TestGivingWayNamesWhatIsLeft(t *testing.T) {
 	if h.Status != swf.StatusWarning || h.OperationalState == swf.OpExited || !strings.Contains(h.Description, "conflict") || h.Metadata["conflict"] == nil {
 		t.Errorf("the last heartbeat: %+v", h)
 	}
-	if len(b.alive()) == 0 {
-		t.Error("the programs were stopped")
-	}
+	await(t, func() bool { return len(b.alive()) > 0 }) // one that was just forked is not seen yet
 }
 
 // One that gives way in the middle of a start undoes it.
